@@ -1,0 +1,3 @@
+//! **Events**: types, ids, the broadcaster, subscriptions, history, latency figures.
+
+pub mod types;

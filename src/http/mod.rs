@@ -1,0 +1,3 @@
+//! **HTTP**: tiny_http, a thread per connection, routing, limits, access rules, stream writing.
+
+pub mod request;

@@ -1,0 +1,17 @@
+//! Shelfcast watches the folders of a file library, keeps an index of it, processes every new
+//! file once it is complete, and pushes every change to every browser of the LAN.
+//!
+//! The way of a change, one owner a step and a bounded channel between steps:
+//!
+//! ```text
+//! disk ─inotify─▶ watch ─changes─▶ library (index) ─delta─▶ events ─queue of 100─▶ stream ─▶ browser
+//!                                     │      ▲
+//!                             complete entries│ results
+//!                                     ▼      │
+//!                                 processing (processors, jobs)
+//! ```
+
+pub mod config;
+pub mod events;
+pub mod http;
+pub mod thread;

@@ -1,0 +1,3 @@
+//! The process edge: configuration, log, signals, exit code.
+
+fn main() {}

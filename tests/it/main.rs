@@ -1,0 +1,1 @@
+//! Tests from outside: real files, real inotify, real sockets; a module per behaviour.
