@@ -13,5 +13,6 @@
 
 pub mod config;
 pub mod events;
+pub mod glob;
 pub mod http;
 pub mod thread;
