@@ -14,4 +14,5 @@
 pub mod config;
 pub mod events;
 pub mod http;
+pub mod metrics;
 pub mod thread;
