@@ -15,4 +15,5 @@ pub mod config;
 pub mod events;
 pub mod glob;
 pub mod http;
+pub mod logging;
 pub mod thread;

@@ -1,0 +1,5 @@
+//! The **log**.
+
+mod limited;
+
+pub use limited::Limited;
