@@ -16,4 +16,5 @@ pub mod events;
 pub mod glob;
 pub mod http;
 pub mod logging;
+pub mod systemd;
 pub mod thread;

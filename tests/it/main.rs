@@ -1,3 +1,4 @@
 //! Tests from outside: real files, real inotify, real sockets; a module per behaviour.
 
 mod config;
+mod systemd;
