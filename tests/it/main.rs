@@ -1,1 +1,5 @@
 //! Tests from outside: real files, real inotify, real sockets; a module per behaviour.
+
+mod http_server;
+mod serving;
+mod streams;
