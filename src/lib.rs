@@ -17,5 +17,6 @@ pub mod glob;
 pub mod http;
 pub mod logging;
 pub mod metrics;
+pub mod page;
 pub mod systemd;
 pub mod thread;
