@@ -97,9 +97,10 @@ export class Details {
     if (!entry.history) return [];
     const lines = entry.history.map((item) => {
       const at = item.timestamp ?? item.processed_at ?? item.at;
+      const success = item.success ?? item.error === null;
       const time = item.duration_ms < 1000 ? format.millis(item.duration_ms ?? 0) : format.duration((item.duration_ms ?? 0) / 1000);
-      const text = item.success ? t("historyOk", { processor: item.processor, time }) : t("historyBad", { processor: item.processor, error: item.error ?? "" });
-      return el("li", {}, icon(item.success ? "processed" : "failed"), el("span", { class: "what", dir: "auto", text }),
+      const text = success ? t("historyOk", { processor: item.processor, time }) : t("historyBad", { processor: item.processor, error: item.error ?? "" });
+      return el("li", {}, icon(success ? "processed" : "failed"), el("span", { class: "what", dir: "auto", text }),
         at ? el("time", { datetime: format.iso(at), text: format.when(at) }) : null);
     });
     const list = lines.length ? el("ol", { class: "feed" }, ...lines) : el("p", { class: "faint", text: t("noHistory") });

@@ -2,7 +2,8 @@
 
 const number = new Intl.NumberFormat();
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const hour = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "short" });
 const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte", "petabyte"];
@@ -39,12 +40,13 @@ export const time = (seconds) => clock.format(seconds * 1000);
 /** The date and time of a Unix time in seconds, in full. */
 export const date = (seconds) => (valid(seconds) ? full.format(seconds * 1000) : "");
 
-/** Short for a list: "5 min. ago" within the hour, then the date. */
+/** Short for a list: "5 min. ago" within the hour, then the time of today, then the date. */
 export function when(seconds, now = Date.now() / 1000) {
   if (!valid(seconds)) return "";
   const ago = now - seconds;
   if (ago >= 0 && ago < 60) return relative.format(-Math.floor(ago), "second");
   if (ago >= 0 && ago < 3600) return relative.format(-Math.floor(ago / 60), "minute");
+  if (ago >= 0 && ago < 43_200) return hour.format(seconds * 1000);
   return day.format(seconds * 1000);
 }
 

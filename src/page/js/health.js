@@ -80,7 +80,7 @@ export class Health {
           el("p", { class: "folder-head" }, el("strong", { dir: "auto", text: folder.name }), " ", el("span", { class: "folder-state", text: t(`folderState.${folder.state}`) })),
           el("p", { class: "faint", text: numbers.join(" · ") }),
           folder.message ? el("p", { class: "folder-message", text: folder.message }) : null,
-          folder.state === "offline" ? el("button", { type: "button", text: t("accept"), click: () => this.accept(folder.name) }) : null));
+          this.canAccept(folder) ? el("button", { type: "button", text: t("accept"), click: () => this.accept(folder.name) }) : null));
     });
     if (rows.length === 0) rows.push(el("li", { class: "faint", text: t("noFolders") }));
     const box = $("folders");
@@ -91,6 +91,11 @@ export class Health {
       else if (!old.isEqualNode(row)) old.replaceWith(row);
     });
     while (box.children.length > rows.length) box.lastChild.remove();
+  }
+
+  /** Whether it is another disk that keeps a folder offline, which the owner may take for its own. */
+  canAccept({ name, state, message }) {
+    return state === "offline" && (this.errors.has(`folder_other_disk ${name}`) || /another disk/i.test(message ?? ""));
   }
 
   async accept(name) {

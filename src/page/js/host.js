@@ -44,8 +44,7 @@ export class Host {
   /** A tab asks for something other than a welcome. */
   hear(message) {
     if (message.kind === "check") this.stream.check();
-    // A snapshot's id is a place to begin from, as long as there is no newer one.
-    if (message.kind === "cursor" && this.stream.last === null) this.stream.last = message.id;
+    if (message.kind === "cursor") this.stream.snapshot = message.id;
   }
 
   stop() {

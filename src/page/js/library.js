@@ -234,7 +234,8 @@ export class Library {
       box.replaceChildren(el("h3", { text: t("noMatch") }), el("p", { text: t("noMatchText") }),
         el("button", { type: "button", text: t("showAll"), click: () => go({ q: "", status: "all" }) }));
     } else if (kind === "files") box.replaceChildren(el("h3", { text: t("noFiles") }), el("p", { text: t("noFilesText") }));
-    else box.replaceChildren(el("h3", { text: t("loadFailed") }), el("p", { text: kind }));
+    else box.replaceChildren(el("h3", { text: t("loadFailed") }), el("p", { text: kind }),
+      el("button", { type: "button", text: t("showAll"), click: () => go({ in: "", q: "", status: "all" }) }));
   }
 
   /** The list could not be read; what was shown stays. */

@@ -1,5 +1,6 @@
 // The page: makes the parts and tells each what concerns it.
 
+import { call } from "./api.js";
 import { askDialog } from "./ask.js";
 import { bulkActions } from "./bulk.js";
 import { Details } from "./details.js";
@@ -44,6 +45,7 @@ function deliver(event, old) {
   if (type === "reset") {
     jobs.forget();
     health.forget();
+    if (shown.state === "polling") askState();
   } else if (type === "watcher_status") {
     health.watcher(data);
     library.setFolders(data.folders);
@@ -78,6 +80,7 @@ function showState(state) {
   shown = state;
   if (state.state !== before) {
     if (state.state === "live") console.info("SSE: Connected to event stream");
+    if (state.state === "polling") askState();
     if (before !== "") say(t(words[state.state] ?? "liveTrying"));
     $("live").dataset.state = state.state;
     $("live").title = t(`liveTitle.${state.state}`);
@@ -94,6 +97,17 @@ function tick() {
   const seconds = retryAt ? Math.ceil((retryAt - Date.now()) / 1000) : 0;
   const text = state === "waiting" ? (seconds > 0 ? t("liveWaiting", { n: seconds }) : t("liveTrying")) : t(words[state]);
   setText($("live-text"), text);
+}
+
+/** What a stream tells at its beginning; polling tells only what changes. */
+async function askState() {
+  try {
+    const [status, list] = await Promise.all([call("api/watcher/status"), call("api/jobs")]);
+    deliver({ type: "watcher_status", data: status }, true);
+    for (const job of [...list.jobs].reverse()) deliver({ type: "job_updated", data: job }, true);
+  } catch {
+    // The state in the header says that the server is away.
+  }
 }
 
 $("live-retry").addEventListener("click", () => share.check());
@@ -166,7 +180,4 @@ addEventListener("keydown", (event) => {
   act();
 });
 
-sync.now().then(() => {
-  // Not needed for the first view, and so asked for after it.
-  document.head.append(el("link", { rel: "icon", type: "image/svg+xml", href: meta("icon") }));
-});
+sync.now();

@@ -39,7 +39,7 @@ function drawEntry(row, entry, place) {
     cell(`c-state s-${state}`, icon(state), el("span", { text: t(`status.${state}`) }),
       reason ? el("span", { class: "reason", dir: "auto", title: reason, text: reason }) : null),
     cell("c-size", format.size(entry.size)),
-    cell("c-when", el("time", { datetime: format.iso(entry.modified), text: format.when(entry.modified) })),
+    cell("c-when", el("time", { datetime: format.iso(entry.modified), title: format.date(entry.modified), text: format.when(entry.modified) })),
   );
 }
 

@@ -1,7 +1,19 @@
 // The loaded part of the list: entries in order, their counts, and how a delta changes them.
 // Pure: no document, no network. Everything beyond the last loaded row is only a number.
 
-const collate = (one, other) => (one < other ? -1 : one > other ? 1 : 0);
+/** Orders texts by their bytes in UTF-8, as the server does: by code points, and not by the code
+ *  units that `<` compares, which differ beyond the basic plane. */
+function collate(one, other) {
+  if (typeof one === "string") {
+    let at = 0;
+    while (at < one.length && one.charCodeAt(at) === other.charCodeAt(at)) at += 1;
+    const [left, right] = [one.charCodeAt(at), other.charCodeAt(at)];
+    const high = (unit) => unit >= 0xd800 && unit <= 0xdfff;
+    if (high(left) !== high(right) && left >= 0xd800 && right >= 0xd800) return high(left) ? 1 : -1;
+  }
+  return one < other ? -1 : one > other ? 1 : 0;
+}
+
 const keys = {
   path: (entry) => entry.path,
   name: (entry) => entry.name,

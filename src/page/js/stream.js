@@ -40,6 +40,7 @@ export class Stream {
     this.tell = tell;
     this.source = null;
     this.last = null; // id of the newest event
+    this.snapshot = null; // of a snapshot, to poll from before there is an event
     this.live = false;
     this.suspicious = false; // a stream opened and stayed silent: trust messages only
     this.heard = 0; // when anything arrived
@@ -180,7 +181,8 @@ export class Stream {
     this.asked = Date.now();
     try {
       const url = new URL("api/events", this.base);
-      if (this.last) url.searchParams.set("after", this.last);
+      const after = this.last ?? this.snapshot;
+      if (after) url.searchParams.set("after", after);
       const response = await fetch(url, { signal: AbortSignal.timeout(10_000), cache: "no-store" });
       if (!response.ok) throw new Error(String(response.status));
       const { events, last_event_id: last, reset } = await response.json();
