@@ -13,5 +13,7 @@
 
 pub mod config;
 pub mod events;
+pub mod glob;
 pub mod http;
+pub mod metrics;
 pub mod thread;

@@ -38,6 +38,73 @@ pub enum EventType {
     Reset,
 }
 
+impl Event {
+    /// Returns the type that names this event on the wire.
+    #[must_use]
+    pub fn kind(&self) -> EventType {
+        match self {
+            Event::CacheUpdated(_) => EventType::CacheUpdated,
+            Event::WatcherStatus(_) => EventType::WatcherStatus,
+            Event::FileProcessed(_) => EventType::FileProcessed,
+            Event::JobUpdated(_) => EventType::JobUpdated,
+            Event::Error(_) => EventType::Error,
+        }
+    }
+
+    /// Tells whether the event bypasses the limit of a client's queue: it is about the service
+    /// itself, or the last word on a job.
+    #[must_use]
+    pub fn is_priority(&self) -> bool {
+        match self {
+            Event::WatcherStatus(_) | Event::Error(_) => true,
+            Event::JobUpdated(job) => job.status.has_ended(),
+            Event::CacheUpdated(_) | Event::FileProcessed(_) => false,
+        }
+    }
+}
+
+impl EventType {
+    /// Every type, in the order of the contract.
+    pub const ALL: [EventType; 6] = [
+        EventType::CacheUpdated,
+        EventType::WatcherStatus,
+        EventType::FileProcessed,
+        EventType::JobUpdated,
+        EventType::Error,
+        EventType::Reset,
+    ];
+
+    /// Returns the name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            EventType::CacheUpdated => "cache_updated",
+            EventType::WatcherStatus => "watcher_status",
+            EventType::FileProcessed => "file_processed",
+            EventType::JobUpdated => "job_updated",
+            EventType::Error => "error",
+            EventType::Reset => "reset",
+        }
+    }
+
+    /// Returns the type called `name` on the wire.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<EventType> {
+        EventType::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl JobStatus {
+    /// Tells whether nothing more will happen to the job.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        match self {
+            JobStatus::Queued | JobStatus::Running => false,
+            JobStatus::Completed | JobStatus::Failed | JobStatus::Cancelled => true,
+        }
+    }
+}
+
 /// An entry as the outside sees it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Entry {

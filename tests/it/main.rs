@@ -1,1 +1,3 @@
 //! Tests from outside: real files, real inotify, real sockets; a module per behaviour.
+
+mod config;
