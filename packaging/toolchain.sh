@@ -63,7 +63,7 @@ toolchain_fetch_rust() {
     rm -rf "$rust" "$TOOLCHAIN_CACHE/debs" "$TOOLCHAIN_CACHE/target"
     mkdir -p "$rust" "$TOOLCHAIN_CACHE/debs"
     (
-        cd "$TOOLCHAIN_CACHE/debs"
+        cd "$TOOLCHAIN_CACHE/debs" || exit
         apt-get -qq download "rustc-web=$version" "libstd-rust-web-dev=$version" \
             "$std=$version" "rust-web-src=$version" "$llvm" 2>/dev/null
     )
