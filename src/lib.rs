@@ -15,5 +15,7 @@ pub mod config;
 pub mod events;
 pub mod glob;
 pub mod http;
+pub mod logging;
 pub mod metrics;
+pub mod systemd;
 pub mod thread;

@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     pub(super) folders: Vec<PathBuf>,
 }
 
-const OPTIONS: [&str; 8] = [
+pub(super) const OPTIONS: [&str; 8] = [
     "config",
     "listen",
     "state",

@@ -7,10 +7,13 @@
 mod check;
 mod cli;
 mod complaint;
+mod drop_in;
 mod file;
 mod folders;
+mod help;
 mod network;
 mod processors;
+mod render;
 
 use std::ffi::OsString;
 use std::io;
@@ -39,6 +42,21 @@ pub enum Command {
     Help,
     /// To print the version.
     Version,
+}
+
+impl Command {
+    /// Returns what is to be printed on standard output before the process ends with code 0;
+    /// nothing when it is to serve.
+    #[must_use]
+    pub fn report(&self) -> Option<String> {
+        match self {
+            Command::Serve(_) => None,
+            Command::Check(config) => Some(render::effective(config)),
+            Command::PrintDropIn(config) => Some(drop_in::drop_in(config)),
+            Command::Help => Some(help::HELP.to_owned()),
+            Command::Version => Some(help::version()),
+        }
+    }
 }
 
 /// Reads the command line of this process, its environment and the configuration file.

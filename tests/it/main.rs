@@ -1,3 +1,5 @@
 //! Tests from outside: real files, real inotify, real sockets; a module per behaviour.
 
 mod config;
+mod logging;
+mod systemd;
