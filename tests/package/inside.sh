@@ -176,7 +176,7 @@ systemctl daemon-reload
 
 echo "== disabled stays disabled"
 systemctl disable shelfcast.service
-dpkg -i /test/2.0.deb </dev/null
+dpkg -i /test/4.0.deb </dev/null
 holds "an upgrade does not enable it" fails enabled
 holds "nor start it" fails active
 
@@ -188,7 +188,7 @@ holds "the state is kept" test -n "$(find /var/lib/shelfcast -type f)"
 
 echo "== install again"
 systemctl enable shelfcast.service 2>/dev/null || true
-dpkg -i /test/2.0.deb </dev/null
+dpkg -i /test/4.0.deb </dev/null
 holds "the configuration is still the edited one" cmp $config /test/good.toml
 systemctl enable --now shelfcast.service
 eventually "it runs" answers /api/files first.txt

@@ -35,7 +35,7 @@ rm -f "$root/etc/machine-id"
 mkdir -p "$root/test"
 cp "$REPOSITORY/tests/package/inside.sh" "$root/test/inside.sh"
 
-# Three versions of one package: as built, the next one, and one whose conffile was changed by us.
+# Four versions of one package; with the third, its makers changed the conffile.
 repack() {
     local version=$1 tree=$work/tree
     rm -rf "$tree"
@@ -47,6 +47,7 @@ repack() {
 repack 1.0
 repack 2.0
 repack 3.0 "# a line that came with version 3"
+repack 4.0 "# a line that came with version 3"
 
 cat >"$root/etc/systemd/system/test.service" <<'EOF'
 [Unit]
