@@ -3,3 +3,6 @@
 mod config;
 mod logging;
 mod systemd;
+mod http_server;
+mod serving;
+mod streams;
