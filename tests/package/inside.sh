@@ -65,6 +65,7 @@ holds "its one capability is CAP_LEASE" grep -q '^CapEff:[[:space:]]*00000000100
 holds "it cannot gain another" grep -q '^NoNewPrivs:[[:space:]]*1$' "/proc/$(pid)/status"
 holds "the configuration is as shipped" dpkg --verify shelfcast
 holds "the exposure is at most 1.4" exposure 14
+holds "systemd has nothing to say against the unit" test -z "$(systemd-analyze verify --man=no shelfcast.service 2>&1)"
 holds "no library is needed" grep -q 'not a dynamic\|statically' <(ldd /usr/bin/shelfcast 2>&1)
 
 echo "== configure"
@@ -168,6 +169,7 @@ systemctl daemon-reload
 systemctl stop shelfcast.service
 systemctl start shelfcast.socket
 eventually "it answers through systemd's socket" answers /health '200 OK'
+holds "systemd has nothing to say against the socket" test -z "$(systemd-analyze verify --man=no shelfcast.socket 2>&1)"
 holds "without a network of its own" test "$(readlink "/proc/$(pid)/ns/net")" != "$(readlink /proc/1/ns/net)"
 holds "the exposure is at most 0.6" exposure 6
 systemctl stop shelfcast.service shelfcast.socket
