@@ -5,6 +5,10 @@
 //! own. Shelfcast itself never writes to a folder, so folders are opened for writing only where
 //! one of the owner's processors may want to.
 //!
+//! What Shelfcast does not do itself, but a usual processor does, is opened along with them: files
+//! that others may read, `nice` and its like (systemd's `@resources`), and code made at run time,
+//! without which Java and Node.js end at once.
+//!
 //! Two traps, both tried with `unshare -m` on Linux 6.18:
 //!
 //! - A path in `ReadWritePaths=` that is not itself a mount point is mounted over itself in the
@@ -25,6 +29,14 @@ use super::Config;
 
 /// Homes, which the unit hides or makes read-only (`ProtectHome=`, systemd.exec(5)).
 const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
+/// What the unit forbids Shelfcast, which needs none of it, and processors may need.
+const FOR_PROCESSORS: [&str; 3] = [
+    "MemoryDenyWriteExecute=no",
+    "SystemCallFilter=@resources",
+    "UMask=0022",
+];
+/// Streams that `TasksMax=3072` and `LimitNOFILE=16384` of the unit are made for.
+const UNIT_CLIENTS: usize = 1000;
 /// The user that the unit runs as.
 const USER: &str = "shelfcast";
 
@@ -56,6 +68,15 @@ fn compose(config: &Config, mounts: &BTreeSet<PathBuf>, groups: &str) -> String 
             service.insert("ProtectHome=read-only".to_owned());
         }
         permissions(&folder.path, writes, groups, &mut service, &mut remarks);
+    }
+    if writes {
+        for line in FOR_PROCESSORS {
+            service.insert(line.to_owned());
+        }
+    }
+    if config.limits.clients > UNIT_CLIENTS {
+        service.insert(format!("TasksMax={}", config.limits.clients * 3));
+        service.insert(format!("LimitNOFILE={}", config.limits.clients * 16));
     }
     if let Some(directory) = config.log.file.as_deref().and_then(Path::parent) {
         open(directory, &mut service, &mut remarks);

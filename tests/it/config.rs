@@ -514,11 +514,16 @@ fn the_drop_in_opens_folders_for_processors_alone() {
             .unwrap()
     };
     assert!(!drop_in(watched).contains("ReadWritePaths="));
+    assert!(!drop_in(watched).contains("UMask="));
+    assert!(!drop_in(watched).contains("TasksMax="));
     let written = drop_in(&format!(
         "{watched}[[processor]]\nname = \"tag\"\ncommand = [\"true\"]\n"
     ));
     assert!(written.contains("[Service]\n"), "{written}");
     assert!(written.contains("ReadWritePaths="), "{written}");
+    assert!(written.contains("UMask=0022"), "{written}");
+    let crowded = drop_in("[limits]\nclients = 5000\n");
+    assert!(crowded.contains("TasksMax=15000"), "{crowded}");
 }
 
 proptest! {
