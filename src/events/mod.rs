@@ -27,3 +27,4 @@ pub use id::{EventId, ParseIdError};
 pub use joined::{Envelope, Joined, Mark};
 pub use queue::{Delivered, Queue};
 pub use record::Record;
+pub(crate) use record::message_without_id;

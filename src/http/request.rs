@@ -96,7 +96,12 @@ impl ApiError {
 impl From<ApiError> for Response {
     fn from(error: ApiError) -> Response {
         let body = serde_json::json!({"error": {"code": error.code, "message": error.message}});
-        Response::json(error.status, &body)
+        let response = Response::json(error.status, &body);
+        match error.status {
+            // A 401 has to say how to sign in (RFC 9110 section 11.6.1).
+            401 => response.with("WWW-Authenticate", "Bearer"),
+            _ => response,
+        }
     }
 }
 

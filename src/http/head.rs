@@ -1,0 +1,318 @@
+//! The **head** of a request: request line and headers, bytes in, checked values out.
+//!
+//! Strict where laxness has made holes elsewhere (RFC 9112 section 11): one length, one host, no
+//! folded lines, no spaces before a colon, no bare control characters.
+
+use super::request::ApiError;
+
+/// Request line and headers together (contract section 7).
+pub(super) const MAX_BYTES: usize = 16 * 1024;
+/// More than any client sends; each costs two allocations.
+const MAX_HEADERS: usize = 100;
+
+/// A parsed head.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) method: String,
+    /// Decoded, without the query.
+    pub(super) path: String,
+    pub(super) query: Vec<(String, String)>,
+    /// Names in lower case.
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) version: Version,
+    /// Declared length of the body.
+    pub(super) body_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    Http10,
+    Http11,
+}
+
+impl Head {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(key, _)| key == name)?;
+        Some(&found.1)
+    }
+
+    /// Tells whether the client wants to send another request on this connection.
+    pub(super) fn keeps_alive(&self) -> bool {
+        let connection = self.header("connection").unwrap_or("").to_ascii_lowercase();
+        let mut words = connection.split(',').map(str::trim);
+        match self.version {
+            Version::Http11 => words.all(|word| word != "close"),
+            Version::Http10 => words.any(|word| word == "keep-alive"),
+        }
+    }
+}
+
+/// Returns the length of the head, its closing empty line included, if all of it is there; the
+/// first `searched` bytes were searched before.
+pub(super) fn end(bytes: &[u8], searched: usize) -> Option<usize> {
+    let from = searched.saturating_sub(3);
+    let mut fours = bytes.get(from..)?.windows(4);
+    let end = from + fours.position(|four| four == b"\r\n\r\n")? + 4;
+    (end <= MAX_BYTES).then_some(end)
+}
+
+/// Parses a head up to and with its closing empty line.
+pub(super) fn parse(bytes: &[u8]) -> Result<Head, ApiError> {
+    let text = bytes
+        .strip_suffix(b"\r\n\r\n")
+        .ok_or_else(|| bad("the request head has no end"))?;
+    // An empty line before the request line is a leftover of an older client's body.
+    let text = text.strip_prefix(b"\r\n").unwrap_or(text);
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let first = lines.next().unwrap_or_default();
+    let first = first.strip_suffix(b"\r").unwrap_or(first);
+    let (method, target, version) = request_line(first)?;
+    let mut headers = Vec::new();
+    for line in lines {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if headers.len() == MAX_HEADERS {
+            return Err(too_large());
+        }
+        headers.push(header_line(line)?);
+    }
+    let (path, query) = target_parts(&target)?;
+    let mut head = Head {
+        method,
+        path,
+        query,
+        headers,
+        version,
+        body_bytes: 0,
+    };
+    let hosts = count(&head.headers, "host");
+    if hosts > 1 || (hosts == 0 && version == Version::Http11) {
+        return Err(bad("exactly one Host header is needed"));
+    }
+    head.body_bytes = body_bytes(&head)?;
+    Ok(head)
+}
+
+/// The answer to a head that is too large.
+pub(super) fn too_large() -> ApiError {
+    ApiError::new(
+        431,
+        "headers_too_large",
+        "request line and headers may have 16 KiB and 100 lines",
+    )
+}
+
+fn request_line(line: &[u8]) -> Result<(String, String, Version), ApiError> {
+    let line = std::str::from_utf8(line).map_err(|_| bad("the request line is not UTF-8"))?;
+    let mut words = line.split(' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(bad("the request line is not method, target and version"));
+    };
+    if method.is_empty() || !method.bytes().all(is_token) {
+        return Err(bad("the method is not a word"));
+    }
+    if target.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err(bad("the target has control characters"));
+    }
+    let version = match version {
+        "HTTP/1.1" => Version::Http11,
+        "HTTP/1.0" => Version::Http10,
+        _ if version.starts_with("HTTP/") => {
+            let message = "only HTTP/1.0 and HTTP/1.1 are spoken here";
+            return Err(ApiError::new(505, "http_version", message));
+        }
+        _ => return Err(bad("the request line has no HTTP version")),
+    };
+    Ok((method.to_owned(), target.to_owned(), version))
+}
+
+fn header_line(line: &[u8]) -> Result<(String, String), ApiError> {
+    let colon = line.iter().position(|byte| *byte == b':');
+    let colon = colon.ok_or_else(|| bad("a header line has no colon"))?;
+    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    if name.is_empty() || !name.iter().copied().all(is_token) {
+        return Err(bad("a header name is not a word"));
+    }
+    let forbidden = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+    if value.iter().any(forbidden) {
+        return Err(bad("a header value has control characters"));
+    }
+    Ok((
+        String::from_utf8_lossy(name).to_ascii_lowercase(),
+        String::from_utf8_lossy(value).into_owned(),
+    ))
+}
+
+fn target_parts(target: &str) -> Result<(String, Vec<(String, String)>), ApiError> {
+    // A client that takes us for a proxy sends the whole URL.
+    let target = match target.strip_prefix("http://") {
+        Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),
+        None => target,
+    };
+    let target = target.split('#').next().unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if !path.starts_with('/') && path != "*" {
+        return Err(bad("the target is not a path"));
+    }
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let query = pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name, Plus::IsSpace)?, decode(value, Plus::IsSpace)?))
+        })
+        .collect::<Result<_, ApiError>>()?;
+    Ok((decode(path, Plus::IsPlus)?, query))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Plus {
+    IsPlus,
+    IsSpace,
+}
+
+fn decode(text: &str, plus: Plus) -> Result<String, ApiError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digits = (rest.next().and_then(digit), rest.next().and_then(digit));
+                let (Some(high), Some(low)) = digits else {
+                    return Err(bad("a % in the target is not followed by two hex digits"));
+                };
+                high * 16 + low
+            }
+            b'+' if plus == Plus::IsSpace => b' ',
+            _ => byte,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| bad("the target is not UTF-8 once decoded"))
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    let value = char::from(byte).to_digit(16)?;
+    u8::try_from(value).ok()
+}
+
+fn body_bytes(head: &Head) -> Result<u64, ApiError> {
+    if count(&head.headers, "transfer-encoding") > 0 {
+        return Err(ApiError::new(
+            411,
+            "length_required",
+            "send the body with a Content-Length, not in chunks",
+        ));
+    }
+    let mut lengths = head
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "content-length");
+    let Some((_, length)) = lengths.next() else {
+        return Ok(0);
+    };
+    if lengths.next().is_some() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(bad("Content-Length is not one number"));
+    }
+    length
+        .parse()
+        .map_err(|_| bad("Content-Length is not one number"))
+}
+
+fn count(headers: &[(String, String)], name: &str) -> usize {
+    headers.iter().filter(|(key, _)| key == name).count()
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn bad(message: &str) -> ApiError {
+    ApiError::new(400, "bad_request", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parsed(text: &str) -> Result<Head, u16> {
+        parse(text.as_bytes()).map_err(|error| error.status)
+    }
+
+    #[test]
+    fn path_and_query_are_decoded() {
+        let head = parsed(
+            "GET /a%20b+c/%E2%82%AC?x=1+2&y=%26&z&=&x=3#f HTTP/1.1\r\nHost: a\r\nX-Y:  v \r\n\r\n",
+        )
+        .unwrap();
+        assert_eq!(head.path, "/a b+c/€");
+        let pairs: Vec<_> = head
+            .query
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(
+            pairs,
+            [("x", "1 2"), ("y", "&"), ("z", ""), ("", ""), ("x", "3")]
+        );
+        assert_eq!(head.header("x-y"), Some("v"));
+        assert!(head.keeps_alive());
+    }
+
+    #[test]
+    fn what_is_doubtful_is_refused() {
+        for (head, status) in [
+            ("GET / HTTP/1.1\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+            ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+            ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET /\r\nHost: a\r\n\r\n", 400),
+            ("GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET /%e2 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET /?a=% HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", 400),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+                400,
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n",
+                400,
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+                411,
+            ),
+        ] {
+            assert_eq!(parsed(head).map(|head| head.path), Err(status), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn old_clients_close_unless_they_say_otherwise() {
+        let keeps = |head: &str| parsed(head).unwrap().keeps_alive();
+        assert!(!keeps("GET / HTTP/1.0\r\n\r\n"));
+        assert!(keeps("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"));
+        assert!(!keeps(
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n"
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let mut head = bytes.clone();
+            head.extend_from_slice(b"\r\n\r\n");
+            drop(parse(&head));
+            let mut head = b"GET /?".to_vec();
+            head.extend(bytes);
+            head.extend_from_slice(b" HTTP/1.1\r\nHost: a\r\n\r\n");
+            drop(parse(&head));
+        }
+    }
+}

@@ -1,0 +1,553 @@
+//! The command line and the configuration file: what is taken, and every complaint at once.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use shelfcast::config::{self, Allow, Command, Config};
+use tempfile::TempDir;
+
+/// A directory with a configuration file, and an environment.
+struct Desk {
+    directory: TempDir,
+    env: Vec<(&'static str, OsString)>,
+}
+
+impl Desk {
+    fn new() -> Desk {
+        let directory = TempDir::new().unwrap();
+        let home = directory.path().join("home");
+        let env = vec![
+            ("HOME", home.into_os_string()),
+            ("PATH", "/usr/bin:/bin".into()),
+        ];
+        Desk { directory, env }
+    }
+
+    /// Returns a path in the desk's directory, links resolved.
+    fn path(&self, relative: &str) -> PathBuf {
+        self.directory.path().canonicalize().unwrap().join(relative)
+    }
+
+    fn directory(&self, relative: &str) -> PathBuf {
+        let path = self.path(relative);
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    fn parse<S: Into<OsString>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<Command, Vec<String>> {
+        let env = |name: &str| {
+            let found = self.env.iter().find(|(key, _)| *key == name)?;
+            Some(found.1.clone())
+        };
+        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        config::parse(args.into_iter(), &env).map_err(|errors| errors.lines().collect())
+    }
+
+    /// Reads `toml` as a file; `DESK` in it stands for the desk's directory.
+    fn file(&self, toml: &str) -> Result<Config, Vec<String>> {
+        let file = self.path("shelfcast.toml");
+        let desk = self.path("");
+        let desk = desk.to_str().unwrap().trim_end_matches('/');
+        fs::write(&file, toml.replace("DESK", desk)).unwrap();
+        let command = self.parse([OsString::from("--config"), file.into_os_string()]);
+        let lines = |lines: Vec<String>| {
+            lines
+                .iter()
+                .map(|line| line.replace(desk, "DESK"))
+                .collect()
+        };
+        command.map(served).map_err(lines)
+    }
+
+    fn complaints(&self, toml: &str) -> Vec<String> {
+        self.file(toml)
+            .expect_err("there is something to complain of")
+    }
+}
+
+fn served(command: Command) -> Config {
+    match command {
+        Command::Serve(config) | Command::Check(config) | Command::PrintDropIn(config) => config,
+        other => panic!("expected a configuration, found {other:?}"),
+    }
+}
+
+#[test]
+fn an_empty_file_gives_the_defaults() {
+    let desk = Desk::new();
+    let config = desk.file("").unwrap();
+    assert!(config.folders.is_empty());
+    assert!(config.processors.is_empty());
+    assert_eq!(config.listen.len(), 1);
+    assert_eq!(config.listen[0].port(), 5000);
+    assert!(config.listen[0].ip().is_unspecified());
+    assert_eq!(config.state, desk.path("home/.local/state/shelfcast"));
+    assert_eq!(config.log.level, log::LevelFilter::Info);
+    assert_eq!(config.log.file, None);
+    assert!(config.processing.automatic);
+    assert!((1..=64).contains(&config.processing.workers));
+    assert_eq!(config.watch.poll, Duration::from_secs(60));
+    assert_eq!(config.access.allow, [Allow::Lan]);
+    assert_eq!(config.access.token, None);
+    assert_eq!(config.limits.clients, 1000);
+    assert_eq!(config.limits.clients_per_address, 64);
+    assert_eq!(config.file, Some(desk.path("shelfcast.toml")));
+}
+
+#[test]
+fn a_full_file_is_taken_as_written() {
+    let desk = Desk::new();
+    desk.directory("comics");
+    let config = desk
+        .file(
+            r#"
+            listen = ["127.0.0.1:0", "[::1]:5001"]
+            log_level = "debug"
+            log_file = "DESK/shelfcast.log"
+            [[folder]]
+            path = "DESK/comics/"
+            include = ["**/*.cbz"]
+            ignore = ["drafts/**"]
+            [[folder]]
+            path = "DESK/unplugged"
+            name = "Späße"
+            [processing]
+            automatic = false
+            workers = 3
+            [[processor]]
+            name = "tag"
+            match = ["*.cbz"]
+            command = ["true", "{path}", "--in={folder}/{name}", "{}", "{print $1}"]
+            timeout_s = 5
+            [watch]
+            poll_s = 7
+            [access]
+            allow = ["10.0.0.0/8", "::ffff:192.168.1.0/120", "fd00::/8", "any"]
+            hosts = ["Media.Example.", "media.example"]
+            token = "correct-horse"
+            [limits]
+            clients = 5
+            clients_per_address = 2
+            "#,
+        )
+        .unwrap();
+    let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen, ["127.0.0.1:0", "[::1]:5001"]);
+    assert_eq!(config.log.file, Some(desk.path("shelfcast.log")));
+    assert_eq!(config.folders[0].path, desk.path("comics"));
+    assert_eq!(config.folders[0].name, "comics");
+    assert_eq!(config.folders[1].name, "Späße");
+    assert_eq!(config.processors[0].command[0], "/usr/bin/true");
+    assert_eq!(config.processors[0].timeout, Duration::from_secs(5));
+    assert_eq!(config.watch.poll, Duration::from_secs(7));
+    let block = |address: &str, prefix| Allow::Block {
+        address: address.parse().unwrap(),
+        prefix,
+    };
+    let allow = [
+        block("10.0.0.0", 8),
+        block("192.168.1.0", 24),
+        block("fd00::", 8),
+        Allow::Any,
+    ];
+    assert_eq!(config.access.allow, allow);
+    assert_eq!(config.access.hosts, ["media.example"]);
+    assert_eq!(config.access.token.as_deref(), Some("correct-horse"));
+    assert_eq!(config.limits.clients_per_address, 2);
+}
+
+#[test]
+fn every_complaint_is_made_at_once_with_its_line_and_key() {
+    let desk = Desk::new();
+    fs::write(desk.path("a-file"), "").unwrap();
+    let complaints = desk.complaints(
+        r#"lisen = ["[::]:5000"]
+log_level = "loud"
+[[folder]]
+path = "srv/comics"
+ignore = ["a[b"]
+[[folder]]
+name = ".."
+[[folder]]
+path = "DESK/a-file"
+[processing]
+workers = 0
+automatic = "yes"
+[[processor]]
+name = "fingerprint"
+command = ["/no/such/program", "{pth}"]
+timeout_s = 1.5
+[access]
+allow = ["10.0.0.0/33", "wlan"]
+hosts = ["http://media"]
+token = "secret"
+"#,
+    );
+    let expected = [
+        "DESK/shelfcast.toml:1: lisen: unknown key, did you mean `listen`?",
+        "DESK/shelfcast.toml:2: log_level: \"loud\" is no level (the levels are error, warn, info, debug, trace)",
+        "DESK/shelfcast.toml:4: folder.path: \"srv/comics\" is relative: write the whole path, from `/`",
+        "DESK/shelfcast.toml:5: folder.ignore: \"a[b\": `[` without `]`: close it, or write `\\[` for the character itself (at character 2)",
+        "DESK/shelfcast.toml:6: folder: `path` is missing: add a line `path = …`",
+        "DESK/shelfcast.toml:7: folder.name: the folder's name \"..\" means another directory: choose another",
+        "DESK/shelfcast.toml:9: folder.path: DESK/a-file is a file: name the directory that is to be watched",
+        "DESK/shelfcast.toml:11: processing.workers: 0 is not between 1 and 64",
+        "DESK/shelfcast.toml:12: processing.automatic: expected true or false without quotes, found text",
+        "DESK/shelfcast.toml:14: processor.name: the processor's name \"fingerprint\" is that of the built-in processor: choose another",
+        "DESK/shelfcast.toml:15: processor.command: \"{pth}\": unknown placeholder {pth}, did you mean `path`? (known: {path}, {name}, {folder}, {id})",
+        "DESK/shelfcast.toml:15: processor.command: /no/such/program does not exist: install it, or correct the path",
+        "DESK/shelfcast.toml:16: processor.timeout_s: expected a whole number without quotes, found a number with a fraction",
+        "DESK/shelfcast.toml:18: access.allow: \"10.0.0.0/33\" is no block: behind the `/` stands a number from 0 to 32",
+        "DESK/shelfcast.toml:18: access.allow: \"wlan\" is no address, did you mean `lan`? (write \"lan\", \"any\", an address such as \"192.168.1.7\", or a block such as \"10.8.0.0/24\" or \"fd00::/8\")",
+        "DESK/shelfcast.toml:19: access.hosts: \"http://media\" is no host name: write the name alone, such as \"media.example\", without `http://` and port (what is not ASCII in its `xn--` form)",
+        "DESK/shelfcast.toml:20: access.token: a token has at least 8 letters, digits or signs and no space; `openssl rand -hex 16` makes a good one",
+    ];
+    assert_eq!(complaints, expected);
+}
+
+#[test]
+fn folders_must_lie_apart_whatever_links_lead_there() {
+    let desk = Desk::new();
+    desk.directory("srv/comics/new");
+    symlink(desk.path("srv/comics"), desk.path("link")).unwrap();
+    let complaints = desk.complaints(
+        r#"[[folder]]
+path = "DESK/srv/comics"
+[[folder]]
+path = "DESK/link/new"
+[[folder]]
+path = "DESK/link"
+name = "again"
+[[folder]]
+path = "DESK/link/away"
+[[folder]]
+path = "DESK/srv"
+"#,
+    );
+    let text = complaints.join("\n");
+    for part in [
+        ":4: folder.path: DESK/link/new is inside DESK/srv/comics in line 2: leave one of them",
+        ":6: folder.path: DESK/link is the same directory as DESK/srv/comics in line 2: leave one",
+        ":9: folder.path: DESK/link/away is inside DESK/srv/comics in line 2: leave one of them",
+        ":11: folder.path: DESK/srv contains DESK/srv/comics in line 2: leave one of them",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn two_folders_of_one_name_are_refused() {
+    let desk = Desk::new();
+    let complaints = desk
+        .complaints("[[folder]]\npath = \"/mnt/a/comics\"\n[[folder]]\npath = \"/mnt/b/comics\"\n");
+    assert_eq!(
+        complaints,
+        [
+            "DESK/shelfcast.toml:4: folder.path: two folders are called \"comics\", the other is \
+          /mnt/a/comics in line 2: give one of them another `name`"
+        ]
+    );
+}
+
+#[test]
+fn the_index_and_the_log_stay_out_of_the_folders() {
+    let desk = Desk::new();
+    desk.directory("srv/state");
+    let folder = "[[folder]]\npath = \"DESK/srv\"\n";
+    let logged = desk.complaints(&format!("log_file = \"DESK/srv/shelfcast.log\"\n{folder}"));
+    assert!(logged[0].contains("log_file: the log file DESK/srv/shelfcast.log lies in the folder"));
+    for (state, part) in [
+        ("srv/state", "lies in the folder"),
+        ("", "contains the folder"),
+    ] {
+        let args = [desk.path("srv"), "--state".into(), desk.path(state)];
+        let complaints = desk.parse(args).unwrap_err();
+        assert!(complaints[0].contains(part), "{complaints:?}");
+    }
+}
+
+#[test]
+fn what_is_not_toml_is_told_by_line() {
+    let desk = Desk::new();
+    let complaints = desk.complaints("listen = [\"[::]:5000\"]\nlog_level = info\n\n[folder\n");
+    assert!(
+        complaints[0].starts_with("DESK/shelfcast.toml:2: this is not TOML: "),
+        "{complaints:?}"
+    );
+    assert!(
+        complaints.iter().any(|line| line.contains("toml:4")),
+        "{complaints:?}"
+    );
+}
+
+#[test]
+fn a_single_bracket_where_two_belong_is_explained() {
+    let desk = Desk::new();
+    let complaints = desk.complaints("[folder]\npath = \"/srv\"\n");
+    assert_eq!(
+        complaints,
+        [
+            "DESK/shelfcast.toml:1: folder: expected sections with two brackets each: [[folder]], found a table"
+        ]
+    );
+}
+
+#[test]
+fn folders_of_the_command_line_are_made_absolute_and_named() {
+    let desk = Desk::new();
+    let comics = desk.directory("comics");
+    let config = served(desk.parse([comics.join("../comics/.")]).unwrap());
+    assert_eq!(config.folders[0].path, comics);
+    assert_eq!(config.folders[0].name, "comics");
+    assert_eq!(config.file, None);
+}
+
+#[test]
+fn a_folder_of_the_command_line_must_be_there() {
+    let desk = Desk::new();
+    let missing = desk.parse([desk.path("gone")]).unwrap_err();
+    assert!(
+        missing[0].contains("does not exist: is the disk not mounted"),
+        "{missing:?}"
+    );
+    fs::write(desk.path("file"), "").unwrap();
+    let file = desk.parse([desk.path("file")]).unwrap_err();
+    assert!(
+        file[0].ends_with("is a file: name the directory that is to be watched"),
+        "{file:?}"
+    );
+}
+
+#[test]
+fn neither_folder_nor_file_is_wrong_usage() {
+    if Path::new(config::DEFAULT_FILE).exists() {
+        return; // an installed Shelfcast is configured
+    }
+    let complaints = Desk::new().parse::<&str>([]).unwrap_err();
+    assert!(
+        complaints[0].contains("no folder to watch: name one"),
+        "{complaints:?}"
+    );
+}
+
+#[test]
+fn the_command_line_wins_over_the_file() {
+    let desk = Desk::new();
+    desk.directory("a");
+    desk.directory("b");
+    desk.file("listen = [\"127.0.0.1:1\"]\nlog_level = \"error\"\n[[folder]]\npath = \"DESK/a\"\n")
+        .unwrap();
+    let file = desk.path("shelfcast.toml");
+    let state = desk.path("state");
+    let args = [
+        "-c".into(),
+        file.into_os_string(),
+        "--log=trace".into(),
+        "-l".into(),
+        "127.0.0.1:2".into(),
+        "--listen=127.0.0.1:3".into(),
+        "--state".into(),
+        state.clone().into_os_string(),
+        desk.path("b").into_os_string(),
+    ];
+    let config = served(desk.parse::<OsString>(args).unwrap());
+    assert_eq!(config.log.level, log::LevelFilter::Trace);
+    let ports: Vec<_> = config.listen.iter().map(|address| address.port()).collect();
+    assert_eq!(ports, [2, 3]);
+    assert_eq!(config.state, state);
+    assert_eq!(config.folders.len(), 1);
+    assert_eq!(config.folders[0].name, "b");
+}
+
+#[test]
+fn options_are_checked_all_at_once() {
+    let desk = Desk::new();
+    let complaints = desk
+        .parse([
+            "--lisen=:80",
+            "-x",
+            "--log",
+            "loud",
+            "--listen",
+            "nas.local:80",
+            "--check-config=1",
+        ])
+        .unwrap_err();
+    let text = complaints.join("\n");
+    for part in [
+        "command line: --lisen: unknown option, did you mean `listen`?",
+        "command line: -x: unknown option",
+        "command line: --log LEVEL: \"loud\" is no level",
+        "command line: --listen ADDR: \"nas.local:80\" is no address",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn help_wins_over_whatever_is_wrong() {
+    let desk = Desk::new();
+    assert_eq!(desk.parse(["--nonsense", "-h"]), Ok(Command::Help));
+    assert_eq!(
+        desk.parse(["--log", "loud", "--version"]),
+        Ok(Command::Version)
+    );
+}
+
+#[test]
+fn the_state_directory_is_systemds_then_the_users() {
+    let mut desk = Desk::new();
+    desk.env.push(("XDG_STATE_HOME", "/xdg".into()));
+    assert_eq!(desk.file("").unwrap().state, Path::new("/xdg/shelfcast"));
+    desk.env
+        .push(("STATE_DIRECTORY", "/var/lib/shelfcast:/other".into()));
+    assert_eq!(
+        desk.file("").unwrap().state,
+        Path::new("/var/lib/shelfcast")
+    );
+    desk.env.clear();
+    assert!(desk.complaints("")[0].contains("add `--state DIR`"));
+}
+
+#[test]
+fn a_program_must_be_there_and_may_be_run() {
+    let desk = Desk::new();
+    fs::write(desk.path("script"), "#!/bin/sh\n").unwrap();
+    fs::set_permissions(desk.path("script"), fs::Permissions::from_mode(0o644)).unwrap();
+    for (command, part) in [
+        (r#"["DESK/script"]"#, "script may not be run: `chmod a+x "),
+        (r#"["bin/script"]"#, "\"bin/script\" is relative"),
+        (
+            r#"["no-such-program-here"]"#,
+            "no program \"no-such-program-here\" in /usr/bin:/bin",
+        ),
+        (
+            r#"["{path}"]"#,
+            "the program itself cannot be a placeholder",
+        ),
+        (r#"["/tmp"]"#, "is not a file that can be run"),
+        ("[]", "the command is empty"),
+    ] {
+        let toml = format!("[[processor]]\nname = \"tag\"\ncommand = {command}\n");
+        let complaints = desk.complaints(&toml);
+        assert_eq!(complaints.len(), 1, "{complaints:?}");
+        assert!(complaints[0].starts_with("DESK/shelfcast.toml:3: processor.command: "));
+        assert!(complaints[0].contains(part), "{complaints:?}");
+    }
+}
+
+#[test]
+fn a_secret_is_never_repeated() {
+    let complaints = Desk::new().complaints("[access]\ntoken = \"hush me\"\n");
+    assert!(!complaints.join("").contains("hush"), "{complaints:?}");
+}
+
+#[test]
+fn the_checked_configuration_parses_again_to_the_same() {
+    let desk = Desk::new();
+    let config = desk
+        .file(
+            r#"
+            log_level = "warn"
+            log_file = "DESK/a.log"
+            listen = ["127.0.0.1:1", "[::1]:2"]
+            [[folder]]
+            path = "DESK/a \"quoted\" \\ ä"
+            include = ["*.cbz", "a\\*"]
+            [[processor]]
+            name = "tag"
+            command = ["true", "{path}"]
+            [access]
+            allow = ["lan", "10.0.0.0/8", "::1"]
+            token = "correct-horse"
+            "#,
+        )
+        .unwrap();
+    let report = Command::Check(config.clone()).report().unwrap();
+    assert!(
+        !report.contains("correct-horse"),
+        "the secret is shown in\n{report}"
+    );
+    let mut again = desk.file(&report).unwrap();
+    assert_eq!(again.access.token, None);
+    again.access.token = config.access.token.clone();
+    assert_eq!(again, config);
+}
+
+#[test]
+fn checking_warns_of_what_is_no_mistake() {
+    let desk = Desk::new();
+    let config = desk
+        .file("[[folder]]\npath = \"DESK/away\"\n[access]\nallow = [\"any\"]\n")
+        .unwrap();
+    let report = Command::Check(config).report().unwrap();
+    assert!(
+        report.contains("# warning: folder away is offline: "),
+        "{report}"
+    );
+    assert!(
+        report.contains("# warning: everybody who reaches this machine"),
+        "{report}"
+    );
+    let empty = desk.file("").unwrap();
+    assert!(empty.warnings()[0].starts_with("there is no folder to watch: add `[[folder]]`"));
+}
+
+#[test]
+fn the_drop_in_opens_folders_for_processors_alone() {
+    let desk = Desk::new();
+    let folder = desk.directory("my comics");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let watched = "[[folder]]\npath = \"DESK/my comics\"\n";
+    let drop_in = |toml: &str| {
+        Command::PrintDropIn(desk.file(toml).unwrap())
+            .report()
+            .unwrap()
+    };
+    assert!(!drop_in(watched).contains("ReadWritePaths="));
+    assert!(!drop_in(watched).contains("UMask="));
+    assert!(!drop_in(watched).contains("TasksMax="));
+    let written = drop_in(&format!(
+        "{watched}[[processor]]\nname = \"tag\"\ncommand = [\"true\"]\n"
+    ));
+    assert!(written.contains("[Service]\n"), "{written}");
+    assert!(written.contains("ReadWritePaths="), "{written}");
+    assert!(written.contains("UMask=0022"), "{written}");
+    let crowded = drop_in("[limits]\nclients = 5000\n");
+    assert!(crowded.contains("TasksMax=15000"), "{crowded}");
+}
+
+proptest! {
+    #[test]
+    fn no_arguments_make_it_panic(args in proptest::collection::vec(
+        prop_oneof![".*", "-{0,2}[a-z-]{0,12}=?.{0,9}"], 0..6,
+    )) {
+        let desk = Desk::new();
+        if let Err(complaints) = desk.parse(args) {
+            prop_assert!(!complaints.is_empty());
+            for line in complaints {
+                prop_assert!(!line.chars().any(char::is_control), "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(toml in prop_oneof![
+        ".*",
+        r#"(\[{0,2}(folder|access|processor|watch|limits)\]{0,2}\n|[a-z_]{1,9} = (-?[0-9]{1,20}|"[^"\\]{0,9}"|\["[^"]{0,9}"\])\n){0,6}"#,
+    ]) {
+        let desk = Desk::new();
+        if let Err(complaints) = desk.file(&toml) {
+            prop_assert!(!complaints.is_empty());
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The helper of the HTTP tests: a server in this process, and clients that are plain sockets.
+
+use shelfcast::events::types::{ErrorEvent, Event, JobStatus, JobUpdated, Progress};
+use shelfcast::events::{Broadcaster, EventId, Scope, Settings};
+use shelfcast::http::request::{ApiError, Gate, Request, Response, Routes};
+use shelfcast::http::{Parts, Server, ServerSettings, bind};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Longer than anything that is waited for takes, also on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Serving {
+    pub events: Broadcaster,
+    pub server: Option<Server>,
+    pub address: SocketAddr,
+}
+
+impl Serving {
+    pub fn start() -> Serving {
+        Serving::with(ServerSettings::default())
+    }
+
+    pub fn with(settings: ServerSettings) -> Serving {
+        Serving::on(settings, "127.0.0.1:0".parse().unwrap())
+    }
+
+    pub fn on(settings: ServerSettings, address: SocketAddr) -> Serving {
+        let events = Broadcaster::start(Settings::default()).unwrap();
+        let parts = Parts {
+            events: events.clone(),
+            routes: Arc::new(Stub),
+            gate: Arc::new(Stub),
+            folders: Arc::new(|name| name == "comics" || name == "films"),
+            metrics: Arc::default(),
+        };
+        let listener = bind(address).unwrap();
+        let server = Server::start(settings, vec![listener], parts).unwrap();
+        Serving {
+            events,
+            address: server.addresses()[0],
+            server: Some(server),
+        }
+    }
+
+    pub fn publish(&self, code: &str) -> EventId {
+        self.events.publish(error(code), Scope::Everyone)
+    }
+
+    /// Sends `request` and returns the client, which has read nothing yet.
+    pub fn send(&self, request: &str) -> Client {
+        let mut client = Client::connect(self.address);
+        client.socket.write_all(request.as_bytes()).unwrap();
+        client
+    }
+
+    /// Returns the whole answer to `GET target`.
+    pub fn get(&self, target: &str) -> Answer {
+        self.ask("GET", target, "")
+    }
+
+    pub fn ask(&self, method: &str, target: &str, headers: &str) -> Answer {
+        let request =
+            format!("{method} {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n");
+        self.send(&request).answer()
+    }
+
+    /// Opens an event stream and reads its head.
+    pub fn stream(&self, target: &str, headers: &str) -> Client {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+        let mut client = self.send(&request);
+        client.read_until("the head of the stream", |text| text.contains("\r\n\r\n"));
+        client
+    }
+
+    /// Waits until so many streams are open.
+    pub fn wait_for_clients(&self, count: u64) {
+        eventually(&format!("{count} open streams"), || {
+            self.events.stats().active_clients == count
+        });
+    }
+}
+
+/// What answers in place of the appliance.
+struct Stub;
+
+impl Routes for Stub {
+    fn answer(&self, request: &Request) -> Response {
+        match (request.method.as_str(), request.path.as_str()) {
+            ("POST", "/echo") => Response {
+                status: 200,
+                headers: Vec::new(),
+                body: request.body.clone().into(),
+            },
+            (_, "/echo") => {
+                Response::from(ApiError::new(405, "method_not_allowed", "")).with("Allow", "POST")
+            }
+            (_, "/panic") => panic!("asked to"),
+            (_, "/unchanged") => Response {
+                status: 304,
+                headers: vec![("ETag", "\"1\"".to_owned())],
+                body: (&[][..]).into(),
+            },
+            ("GET", "/slow") => {
+                let (_sender, receiver) = crossbeam_channel::bounded::<()>(1);
+                let wait = request.parameter("ms").unwrap().parse().unwrap();
+                // Nobody sends: this is a wait.
+                let end = Instant::now() + Duration::from_millis(wait);
+                let never = crossbeam_channel::never::<()>();
+                drop(receiver);
+                drop(never.recv_deadline(end));
+                Response::json(200, &"slept")
+            }
+            ("GET", "/large") => Response {
+                status: 200,
+                headers: Vec::new(),
+                body: vec![b'x'; 8 * 1024 * 1024].into(),
+            },
+            ("GET", path) => {
+                let query: Vec<_> = request.query.iter().collect();
+                Response::json(200, &serde_json::json!({"path": path, "query": query}))
+            }
+            _ => Response::from(ApiError::new(404, "not_found", "")),
+        }
+    }
+}
+
+impl Gate for Stub {
+    fn admit(&self, request: &Request) -> Result<(), ApiError> {
+        assert!(request.body.is_empty(), "the gate sees no body");
+        match request.header("x-foreign") {
+            Some(_) => Err(ApiError::new(403, "forbidden", "not from here")),
+            None => Ok(()),
+        }
+    }
+}
+
+pub fn error(code: &str) -> Event {
+    Event::Error(ErrorEvent {
+        code: code.to_owned(),
+        message: String::new(),
+        hint: None,
+        folder: None,
+    })
+}
+
+pub fn job(id: &str, status: JobStatus) -> Event {
+    Event::JobUpdated(JobUpdated {
+        job_id: id.to_owned(),
+        action: "process".to_owned(),
+        status,
+        progress: Progress::default(),
+        current_file: None,
+        eta_s: None,
+    })
+}
+
+pub struct Client {
+    pub socket: TcpStream,
+    /// Everything that was read.
+    pub text: String,
+    raw: Vec<u8>,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Client {
+        let socket = TcpStream::connect(address).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        Client {
+            socket,
+            text: String::new(),
+            raw: Vec::new(),
+        }
+    }
+
+    /// Reads until `condition` holds for the whole text, or panics saying what was waited for.
+    pub fn read_until(&mut self, what: &str, condition: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition(&self.text) {
+            assert!(
+                Instant::now() < deadline,
+                "waited for {what}: {:?}",
+                self.text
+            );
+            assert!(self.read_more(), "ended before {what}: {:?}", self.text);
+        }
+    }
+
+    /// Reads to the end of the connection.
+    pub fn read_to_end(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.read_more() {
+            assert!(
+                Instant::now() < deadline,
+                "waited for the end: {:?}",
+                self.text
+            );
+        }
+    }
+
+    /// Returns the complete answer of a connection that ends with it.
+    pub fn answer(mut self) -> Answer {
+        self.read_to_end();
+        Answer { text: self.text }
+    }
+
+    /// Reads what comes within a moment; false at the end.
+    pub fn read_more(&mut self) -> bool {
+        let mut piece = [0; 65_536];
+        match self.socket.read(&mut piece) {
+            Ok(0) => false,
+            Ok(length) => {
+                self.raw.extend_from_slice(&piece[..length]);
+                self.text = String::from_utf8_lossy(&self.raw).into_owned();
+                true
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::Interrupted => true,
+                ErrorKind::ConnectionReset => false,
+                _ => panic!("{error}"),
+            },
+        }
+    }
+
+    /// The body of an event stream without its chunks' framing.
+    pub fn body(&self) -> String {
+        dechunked(
+            self.text
+                .split_once("\r\n\r\n")
+                .map_or("", |(_, body)| body),
+        )
+    }
+
+    /// The events that have arrived, as JSON with their ids.
+    pub fn events(&self) -> Vec<(Option<String>, serde_json::Value)> {
+        messages(&self.body())
+    }
+
+    pub fn wait_for_events(&mut self, count: usize) -> Vec<(Option<String>, serde_json::Value)> {
+        self.read_until(&format!("{count} events"), |text| {
+            let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+            messages(&dechunked(body)).len() >= count
+        });
+        self.events()
+    }
+}
+
+/// The data of complete `onmessage` messages.
+pub fn messages(body: &str) -> Vec<(Option<String>, serde_json::Value)> {
+    let complete = body.rfind("\n\n").map_or("", |end| &body[..end]);
+    complete
+        .split("\n\n")
+        .filter(|message| !message.contains("event: ") && message.contains("data: "))
+        .map(|message| {
+            let field = |name: &str| message.lines().find_map(|line| line.strip_prefix(name));
+            let data = field("data: ").unwrap();
+            (
+                field("id: ").map(str::to_owned),
+                serde_json::from_str(data).unwrap(),
+            )
+        })
+        .collect()
+}
+
+/// Takes the framing of chunks away; the last one may be incomplete.
+pub fn dechunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("chunk {size:?}"));
+        if size == 0 {
+            break;
+        }
+        whole.push_str(&rest[..size.min(rest.len())]);
+        body = rest.get(size + 2..).unwrap_or("");
+    }
+    whole
+}
+
+pub struct Answer {
+    pub text: String,
+}
+
+impl Answer {
+    pub fn status(&self) -> u16 {
+        let status = self.text.split(' ').nth(1);
+        status
+            .unwrap_or_else(|| panic!("no status: {:?}", self.text))
+            .parse()
+            .unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (head, _) = self.text.split_once("\r\n\r\n").unwrap();
+        head.lines()
+            .filter_map(|line| line.split_once(": "))
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    pub fn body(&self) -> &str {
+        self.text.split_once("\r\n\r\n").unwrap().1
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(self.body()).unwrap_or_else(|_| panic!("{:?}", self.text))
+    }
+}
+
+/// Waits for `condition`, or panics saying what was waited for.
+pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    let never = crossbeam_channel::never::<()>();
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited for {what}");
+        drop(never.recv_timeout(Duration::from_millis(5)));
+    }
+}
