@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use super::api::{files, library};
+use super::api::{files, history, jobs, library};
 use super::request::{ApiError, Request, Response, Routes};
-use crate::library::Library;
+use crate::library::{EntryId, Library};
+use crate::processing::Processing;
 
 /// The routes that are not about events.
 pub struct ApiRoutes {
     library: Arc<Library>,
+    processing: Arc<Processing>,
 }
 
 impl std::fmt::Debug for ApiRoutes {
@@ -18,14 +20,25 @@ impl std::fmt::Debug for ApiRoutes {
 }
 
 impl ApiRoutes {
-    /// Returns routes that ask `library`.
+    /// Returns routes that ask `library` and `processing`.
     #[must_use]
-    pub fn new(library: Arc<Library>) -> ApiRoutes {
-        ApiRoutes { library }
+    pub fn new(library: Arc<Library>, processing: Arc<Processing>) -> ApiRoutes {
+        ApiRoutes {
+            library,
+            processing,
+        }
+    }
+
+    /// The library keeps the switch and tells of it, processing obeys it.
+    fn switch(&self, request: &Request) -> Result<Response, ApiError> {
+        let (enabled, response) = library::switch(&self.library, request)?;
+        self.processing.set_automatic(enabled);
+        Ok(response)
     }
 
     fn route(&self, request: &Request) -> Result<Response, ApiError> {
         let library = &*self.library;
+        let processing = &*self.processing;
         let path = request.path.trim_start_matches('/');
         let parts: Vec<&str> = path.split('/').collect();
         // HEAD is answered as GET, and its body left out by the server.
@@ -36,11 +49,20 @@ impl ApiRoutes {
         };
         match (method, parts.as_slice()) {
             ("GET", ["api", "files"]) => files::list(library, request),
-            ("GET", ["api", "files", id]) => Ok(Response::json(200, &files::entry(library, id)?)),
+            ("GET", ["api", "files", id]) => {
+                let entry = files::entry(library, id)?;
+                let history = history::of_entry(processing, EntryId(entry.id))?;
+                Ok(Response::json(200, &files::Detailed { entry, history }))
+            }
+            ("GET", ["api", "history"]) => history::list(processing, request),
+            ("GET", ["api", "jobs"]) => jobs::list(processing),
+            ("POST", ["api", "jobs"]) => jobs::create(processing, library, request),
+            ("GET", ["api", "jobs", id]) => jobs::get(processing, id),
+            ("POST", ["api", "jobs", id, "cancel"]) => jobs::cancel(processing, id),
             ("GET", ["api", "cache", "stats"]) => Ok(library::stats(library)),
             ("POST", ["api", "cache", "rebuild"]) => Ok(library::rebuild(library)),
             ("GET", ["api", "watcher", "status"]) => Ok(library::watcher(library)),
-            ("POST", ["api", "watcher"]) => Ok(library::switch(library, request)?.1),
+            ("POST", ["api", "watcher"]) => self.switch(request),
             ("GET", ["api", "sync"]) => library::sync(library),
             ("POST", ["api", "folders", name, "accept"]) => library::accept(library, name),
             _ => Err(unknown(request)),
@@ -55,7 +77,11 @@ impl Routes for ApiRoutes {
 }
 
 /// Paths with the methods that they know, for 405.
-const METHODS: [(&str, &str); 8] = [
+const METHODS: [(&str, &str); 12] = [
+    ("/api/history", "GET, HEAD"),
+    ("/api/jobs", "GET, HEAD, POST"),
+    ("/api/jobs/*", "GET, HEAD"),
+    ("/api/jobs/*/cancel", "POST"),
     ("/api/files", "GET, HEAD"),
     ("/api/files/*", "GET, HEAD"),
     ("/api/cache/stats", "GET, HEAD"),

@@ -1,5 +1,6 @@
 //! `/api/files`: the list, page by page, and one entry.
 
+use super::history::ShownResult;
 use super::{number, parameter};
 use crate::events::types::{Entry, Status};
 use crate::http::request::{ApiError, Request, Response};
@@ -20,6 +21,14 @@ struct FilesAnswer {
     last_event_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     directories: Option<Vec<DirectoryAnswer>>,
+}
+
+/// One entry with what was done with it.
+#[derive(Serialize)]
+pub(in crate::http) struct Detailed {
+    #[serde(flatten)]
+    pub(in crate::http) entry: Entry,
+    pub(in crate::http) history: Vec<ShownResult>,
 }
 
 #[derive(Serialize)]
