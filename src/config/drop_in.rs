@@ -5,13 +5,14 @@
 //! own. Shelfcast itself never writes to a folder, so folders are opened for writing only where
 //! one of the owner's processors may want to.
 //!
-//! Two traps, both tried with `unshare -m` on Linux 6.18:
+//! Two traps, the first tried with `unshare -m` on Linux 6.18, the second from systemd.unit(5):
 //!
 //! - A path in `ReadWritePaths=` that is not itself a mount point is mounted over itself in the
 //!   service's name space. When the disk below it is unmounted, that copy stays: the disk is kept
 //!   busy, and the service goes on seeing it. So it is the disk's mount point that is opened.
 //! - `RequiresMountsFor=` would end the service when a disk is unplugged, and not start it where
-//!   one is missing: but then the folder is to be offline. `Wants=` and `After=` only wait for it.
+//!   one is missing: but then the folder is to be offline. `Wants=` would wait for a missing disk
+//!   at each restart. `After=` waits only while the boot is about to mount it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -45,9 +46,7 @@ fn compose(config: &Config, mounts: &BTreeSet<PathBuf>, groups: &str) -> String 
     for folder in &config.folders {
         let disk = mount_point(&folder.path, mounts);
         if let Some(disk) = disk {
-            let name = mount_unit(disk);
-            unit.insert(format!("After={name}"));
-            unit.insert(format!("Wants={name}"));
+            unit.insert(format!("After={}", mount_unit(disk)));
         }
         if writes {
             open(disk.unwrap_or(&folder.path), &mut service, &mut remarks);
