@@ -64,8 +64,8 @@ impl Notifier {
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         // `Type=notify-reload` tells by the time which reload this is (systemd.service(5)).
-        let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
-        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+        let now = Duration::try_from(now).unwrap_or_default().as_micros();
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={now}"));
     }
 
     /// Says that we are ending.

@@ -102,6 +102,41 @@ pub struct Config {
     pub file: Option<PathBuf>,
 }
 
+impl Config {
+    /// Returns what another configuration has different, by the names of the file's sections:
+    /// after a reload, what cannot be applied live is named in the log.
+    #[must_use]
+    pub fn differences(&self, other: &Config) -> Vec<&'static str> {
+        // Taken apart in full, so that a new field cannot be forgotten here.
+        let Config {
+            listen,
+            state,
+            log,
+            folders,
+            processing,
+            processors,
+            watch,
+            access,
+            limits,
+            file: _, // where it was read is no setting
+        } = self;
+        let same = [
+            ("listen", *listen == other.listen),
+            ("--state", *state == other.state),
+            ("log_level", log.level == other.log.level),
+            ("log_file", log.file == other.log.file),
+            ("folder", *folders == other.folders),
+            ("processing", *processing == other.processing),
+            ("processor", *processors == other.processors),
+            ("watch", *watch == other.watch),
+            ("access", *access == other.access),
+            ("limits", *limits == other.limits),
+        ];
+        let differing = same.into_iter().filter(|(_, same)| !same);
+        differing.map(|(name, _)| name).collect()
+    }
+}
+
 /// Level and place of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {

@@ -372,7 +372,7 @@ fn options_are_checked_all_at_once() {
         .unwrap_err();
     let text = complaints.join("\n");
     for part in [
-        "command line: --lisen: unknown option, did you mean `listen`?",
+        "command line: --lisen: unknown option, did you mean `--listen`?",
         "command line: -x: unknown option",
         "command line: --log LEVEL: \"loud\" is no level",
         "command line: --listen ADDR: \"nas.local:80\" is no address",
@@ -511,6 +511,64 @@ fn the_drop_in_opens_folders_for_processors_alone() {
     ));
     assert!(written.contains("[Service]\n"), "{written}");
     assert!(written.contains("ReadWritePaths="), "{written}");
+}
+
+#[test]
+fn a_reload_can_name_what_changed() {
+    let desk = Desk::new();
+    let before = desk
+        .file("log_level = \"info\"\n[watch]\npoll_s = 60\n")
+        .unwrap();
+    let same = desk.file("# only a comment\n").unwrap();
+    assert_eq!(before.differences(&same), [""; 0]);
+    let after = desk
+        .file("log_level = \"warn\"\n[watch]\npoll_s = 9\n[access]\ntoken = \"12345678\"\n")
+        .unwrap();
+    assert_eq!(before.differences(&after), ["log_level", "watch", "access"]);
+}
+
+/// Runs the built program, and returns its exit code, standard output and standard error.
+fn run(args: &[&str]) -> (Option<i32>, String, String) {
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_shelfcast"));
+    let output = program.args(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn answers_go_to_standard_output_and_end_with_0() {
+    let (code, out, err) = run(&["--help"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(
+        out.contains("usage: shelfcast [OPTIONS] [FOLDER ...]"),
+        "{out}"
+    );
+    let (code, out, _) = run(&["--version"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        out.starts_with(concat!("shelfcast ", env!("CARGO_PKG_VERSION"))),
+        "{out}"
+    );
+}
+
+#[test]
+fn complaints_go_to_standard_error_and_end_with_2() {
+    let (code, out, err) = run(&["--check-confg", "--log", "loud"]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    let lines: Vec<_> = err.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "command line: --check-confg: unknown option, did you mean `--check-config`?",
+            "command line: --log LEVEL: \"loud\" is no level (the levels are error, warn, info, \
+             debug, trace)",
+            "hint: `shelfcast --help` lists every option",
+        ]
+    );
 }
 
 proptest! {
