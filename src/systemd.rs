@@ -187,6 +187,10 @@ mod tests {
         assert!(check_listener(UnixDatagram::unbound().unwrap()).is_err());
         assert!(check_listener(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).is_err());
         assert!(check_listener(tempfile::tempfile().unwrap()).is_err());
+        let flags = rustix::net::SocketFlags::CLOEXEC;
+        let kind = SocketType::STREAM;
+        let idle = rustix::net::socket_with(AddressFamily::INET, kind, flags, None).unwrap();
+        assert!(check_listener(idle).is_err());
     }
 
     #[test]

@@ -434,6 +434,40 @@ fn a_program_must_be_there_and_may_be_run() {
 }
 
 #[test]
+fn a_program_is_not_looked_for_where_the_path_is_relative() {
+    let mut desk = Desk::new();
+    let script = desk.path("shelfcast-test-script");
+    fs::write(&script, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let toml = "[[processor]]\nname = \"tag\"\ncommand = [\"shelfcast-test-script\"]\n";
+    let up = "../".repeat(std::env::current_dir().unwrap().components().count() - 1);
+    let relative = format!(
+        "{up}{}",
+        desk.path("").to_str().unwrap().trim_start_matches('/')
+    );
+    assert!(
+        Path::new(&relative).join("shelfcast-test-script").exists(),
+        "{relative}"
+    );
+    desk.env[1].1 = relative.into();
+    assert!(desk.complaints(toml)[0].contains("no program \"shelfcast-test-script\""));
+    desk.env[1].1 = desk.path("").into_os_string();
+    assert_eq!(
+        desk.file(toml).unwrap().processors[0].command,
+        [script.to_str().unwrap()]
+    );
+}
+
+#[test]
+fn a_list_of_the_wrong_type_is_complained_of_once() {
+    let desk = Desk::new();
+    let complaints =
+        desk.complaints("listen = [5000]\n[[processor]]\nname = \"a\"\ncommand = [1]\n");
+    assert_eq!(complaints.len(), 2, "{complaints:?}");
+    assert!(complaints[0].starts_with("DESK/shelfcast.toml:1: listen: expected a list of texts"));
+}
+
+#[test]
 fn a_secret_is_never_repeated() {
     let config = Desk::new()
         .file("[access]\ntoken = \"hush-hush\"\n")
