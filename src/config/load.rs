@@ -69,8 +69,7 @@ fn read_file(path: &Path, complaints: &mut Complaints) -> Option<String> {
             "is larger than 1 MiB: is it a configuration?".to_owned()
         }
         Ok(bytes) => match String::from_utf8(bytes) {
-            // Some editors put a byte order mark first.
-            Ok(text) => return Some(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned()),
+            Ok(text) => return Some(text),
             Err(error) => {
                 let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
                 let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();

@@ -382,6 +382,37 @@ fn options_are_checked_all_at_once() {
 }
 
 #[test]
+fn the_value_of_an_unknown_option_is_not_taken_for_a_folder() {
+    let complaints = Desk::new()
+        .parse(["--lisen", "/no/such/folder"])
+        .unwrap_err();
+    assert_eq!(
+        complaints,
+        ["command line: --lisen: unknown option, did you mean `--listen`?"]
+    );
+}
+
+#[test]
+fn what_can_be_said_once_is_not_said_twice() {
+    let desk = Desk::new();
+    for args in [
+        ["/", "--state=/a", "--state=/b"],
+        ["/", "--log=info", "--log=warn"],
+        ["/", "-c/dev/null", "-c/dev/null"],
+    ] {
+        let complaints = desk.parse(args).unwrap_err().join("\n");
+        assert!(
+            complaints.contains("given more than once: leave one"),
+            "{complaints}"
+        );
+    }
+    let both = desk
+        .parse(["/", "--check-config", "--print-drop-in"])
+        .unwrap_err();
+    assert!(both.join("\n").contains("are two questions"), "{both:?}");
+}
+
+#[test]
 fn help_wins_over_whatever_is_wrong() {
     let desk = Desk::new();
     assert_eq!(desk.parse(["--nonsense", "-h"]), Ok(Command::Help));
