@@ -377,8 +377,9 @@ mod tests {
             timeout: std::time::Duration::from_secs(1),
         }];
         let written = compose(&config, &mounts, "");
-        let lines = "[Service]\nProtectHome=read-only\nReadWritePaths=-/home/nobody-here/a\n\
-                     ReadWritePaths=-/no/disk\n";
+        let lines = "[Service]\nMemoryDenyWriteExecute=no\nProtectHome=read-only\n\
+                     ReadWritePaths=-/home/nobody-here/a\nReadWritePaths=-/no/disk\n\
+                     SystemCallFilter=@resources\nUMask=0022\n";
         assert!(written.ends_with(lines), "{written}");
         config.folders.clear();
         assert!(compose(&config, &mounts, "").contains("# Nothing is needed"));
