@@ -51,7 +51,7 @@ pub(super) fn drop_in(config: &Config) -> String {
 }
 
 fn compose(config: &Config, mounts: &BTreeSet<PathBuf>, groups: &str) -> String {
-    let writes = !config.processors.is_empty();
+    let writes = !config.processors.is_empty() && !config.folders.is_empty();
     let mut unit = BTreeSet::new();
     let mut service = BTreeSet::new();
     let mut remarks = BTreeSet::new();
