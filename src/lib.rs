@@ -11,12 +11,17 @@
 //!                                 processing (processors, jobs)
 //! ```
 
+pub mod appliance;
 pub mod config;
 pub mod events;
 pub mod glob;
 pub mod http;
+pub mod library;
 pub mod logging;
 pub mod metrics;
 pub mod page;
+mod ports;
+pub mod signals;
 pub mod systemd;
 pub mod thread;
+pub mod watch;

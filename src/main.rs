@@ -2,21 +2,140 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use shelfcast::config::{self, ConfigErrors};
+use shelfcast::appliance::{Appliance, ApplianceError};
+use shelfcast::config::{self, Command, Config, ConfigErrors};
+use shelfcast::logging::{self, Logging, LoggingError};
+use shelfcast::signals::{Signal, Signals};
+use shelfcast::systemd::{self, Notifier};
+
+/// How long a vital thread may take to answer before the watchdog is not fed.
+const ALIVE_WITHIN: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    let command = match config::from_args() {
-        Ok(command) => command,
-        Err(errors) => {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fatal) => {
             // Standard error may be closed; the exit code still tells.
-            drop(writeln!(std::io::stderr(), "{errors}"));
-            return ExitCode::from(ConfigErrors::EXIT_CODE);
+            drop(writeln!(std::io::stderr(), "{fatal}"));
+            fatal.exit_code()
+        }
+    }
+}
+
+fn run() -> Result<(), Fatal> {
+    let command = config::from_args()?;
+    let config = match command {
+        Command::Serve(config) => config,
+        other => return print(&other.report().unwrap_or_default()),
+    };
+    let logging = logging::init(&config.log)?;
+    let mut signals = Signals::install()?; // before any thread, so that none is missed
+    let env = |name: &str| std::env::var_os(name);
+    let manager = Notifier::new(&env);
+    let passed = systemd::listen_fds(&env)?;
+    let appliance = Appliance::start(config.clone(), passed)?;
+    print(&format!("open {}\n", appliance.url()))?;
+    manager.ready(&format!("serving {}", appliance.url()));
+    let interval = systemd::watchdog_interval(&env);
+    let mut current = config;
+    loop {
+        match signals.wait(interval) {
+            Some(Signal::Stop) => break,
+            Some(Signal::Reload) => {
+                manager.reloading();
+                current = reload(&appliance, &logging, current);
+                manager.ready(&format!("serving {}", appliance.url()));
+            }
+            None if appliance.is_alive(ALIVE_WITHIN) => manager.watchdog(),
+            None => log::error!("a vital thread does not answer: the watchdog is not fed"),
+        }
+    }
+    manager.stopping();
+    log::info!("stopping");
+    appliance.stop();
+    Ok(())
+}
+
+/// Reads the configuration again; one that is wrong changes nothing.
+fn reload(appliance: &Appliance, logging: &Logging, before: Config) -> Config {
+    let now = match config::from_args() {
+        Ok(Command::Serve(now)) => now,
+        Ok(_) => return before,
+        Err(errors) => {
+            log::error!("the configuration stays as it was:\n{errors}");
+            return before;
         }
     };
-    let report = command.report().unwrap_or_default();
-    match std::io::stdout().write_all(report.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+    if let Err(error) = logging.reload(&now.log) {
+        log::error!("{error}");
+    }
+    appliance.reload(&before, &now);
+    now
+}
+
+fn print(text: &str) -> Result<(), Fatal> {
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(Fatal::System)
+}
+
+/// Why the process ends other than well.
+enum Fatal {
+    Config(ConfigErrors),
+    Logging(LoggingError),
+    Appliance(ApplianceError),
+    System(std::io::Error),
+}
+
+impl Fatal {
+    /// 2 for what the owner wrote, 1 for what went wrong at run time.
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Fatal::Config(_) => ExitCode::from(ConfigErrors::EXIT_CODE),
+            Fatal::Logging(_) | Fatal::Appliance(_) | Fatal::System(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl std::fmt::Display for Fatal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let with_hint =
+            |f: &mut std::fmt::Formatter<'_>, error: &dyn std::fmt::Display, hint: Option<&str>| {
+                write!(f, "shelfcast: {error}")?;
+                hint.map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
+            };
+        match self {
+            Fatal::Config(errors) => errors.fmt(f),
+            Fatal::Logging(error) => with_hint(f, error, error.hint().as_deref()),
+            Fatal::Appliance(error) => with_hint(f, error, error.hint()),
+            Fatal::System(error) => with_hint(f, error, None),
+        }
+    }
+}
+
+impl From<ConfigErrors> for Fatal {
+    fn from(errors: ConfigErrors) -> Fatal {
+        Fatal::Config(errors)
+    }
+}
+
+impl From<LoggingError> for Fatal {
+    fn from(error: LoggingError) -> Fatal {
+        Fatal::Logging(error)
+    }
+}
+
+impl From<ApplianceError> for Fatal {
+    fn from(error: ApplianceError) -> Fatal {
+        Fatal::Appliance(error)
+    }
+}
+
+impl From<std::io::Error> for Fatal {
+    fn from(error: std::io::Error) -> Fatal {
+        Fatal::System(error)
     }
 }

@@ -22,6 +22,7 @@ mod figures;
 mod head;
 pub mod request;
 mod router;
+pub mod routes;
 mod server;
 pub mod socket;
 pub mod sse;

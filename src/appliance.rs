@@ -1,0 +1,236 @@
+//! The **appliance**: all parts, made from the inside out, and stopped in reverse order.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::events::{self, Broadcaster};
+use crate::http::access::Access;
+use crate::http::routes::ApiRoutes;
+use crate::http::{self, Parts, Server, ServerError, ServerSettings};
+use crate::library::{self, Library, LibraryError};
+use crate::metrics::Registry;
+
+/// Why the appliance did not start, or what it cannot be told.
+#[derive(Debug)]
+pub enum ApplianceError {
+    /// The broadcaster has no thread.
+    Events(std::io::Error),
+    /// The library could not be started.
+    Library(LibraryError),
+    /// An address cannot be listened on.
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+        /// Who has the port, where that can be seen.
+        holder: Option<String>,
+    },
+    /// The server could not be started.
+    Server(ServerError),
+}
+
+impl std::fmt::Display for ApplianceError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ApplianceError::Events(error) => write!(f, "the events could not be started: {error}"),
+            ApplianceError::Library(error) => error.fmt(f),
+            ApplianceError::Listen {
+                address, holder, ..
+            } if holder.is_some() => write!(
+                f,
+                "cannot listen on {address}: {} has this port",
+                holder.as_deref().unwrap_or_default()
+            ),
+            ApplianceError::Listen { address, error, .. } => {
+                write!(f, "cannot listen on {address}: {error}")
+            }
+            ApplianceError::Server(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ApplianceError {}
+
+impl ApplianceError {
+    /// Says what to do.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            ApplianceError::Events(_) | ApplianceError::Server(_) => None,
+            ApplianceError::Library(LibraryError::Index(error)) => Some(error.hint()),
+            ApplianceError::Library(LibraryError::System(_)) => None,
+            ApplianceError::Listen { error, .. } => Some(match error.kind() {
+                std::io::ErrorKind::AddrInUse => {
+                    "stop that program, or choose another port with --listen"
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    "ports below 1024 need a privilege: choose another with --listen"
+                }
+                _ => "choose an address of this machine with --listen",
+            }),
+        }
+    }
+}
+
+/// A running Shelfcast. Dropping it stops it.
+#[derive(Debug)]
+pub struct Appliance {
+    // Stopped in this order: nobody asks any more, then nothing changes, then nothing is told.
+    server: Option<Server>,
+    library: Option<Arc<Library>>,
+    events: Broadcaster,
+    access: Arc<Access>,
+    url: String,
+}
+
+impl Appliance {
+    /// Starts everything, the listener last. `passed` are listeners of the service manager; with
+    /// them, the configured addresses are not bound.
+    ///
+    /// # Errors
+    /// See [`ApplianceError`]; what was started is stopped again.
+    pub fn start(config: Config, passed: Vec<TcpListener>) -> Result<Appliance, ApplianceError> {
+        let listeners = if passed.is_empty() {
+            bind(&config.listen)?
+        } else {
+            passed
+        };
+        let metrics = Arc::new(Registry::default());
+        let events =
+            Broadcaster::start(events::Settings::default()).map_err(ApplianceError::Events)?;
+        let settings = library::Settings {
+            state: config.state.clone(),
+            folders: config.folders.clone(),
+            poll: config.watch.poll,
+            automatic: config.processing.automatic,
+        };
+        let (library, _work) =
+            Library::start(settings, events.clone()).map_err(ApplianceError::Library)?;
+        let library = Arc::new(library);
+        let access = Arc::new(Access::new(&config.access));
+        let folders = Arc::clone(&library);
+        let parts = Parts {
+            events: events.clone(),
+            routes: Arc::new(ApiRoutes::new(Arc::clone(&library))),
+            gate: Arc::clone(&access) as Arc<dyn http::request::Gate>,
+            folders: Arc::new(move |name: &str| folders.has_folder(name)),
+            metrics,
+        };
+        let settings = ServerSettings {
+            clients: config.limits.clients,
+            clients_per_address: config.limits.clients_per_address,
+            ..ServerSettings::default()
+        };
+        let server = Server::start(settings, listeners, parts).map_err(ApplianceError::Server)?;
+        let url = url(server.addresses());
+        Ok(Appliance {
+            server: Some(server),
+            library: Some(library),
+            events,
+            access,
+            url,
+        })
+    }
+
+    /// Returns the address to open in a browser.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Applies what can be applied of a configuration that was read again, and names in the log
+    /// what cannot without a restart.
+    pub fn reload(&self, before: &Config, now: &Config) {
+        self.access.reload(&now.access);
+        let restart = [
+            ("listen", before.listen != now.listen),
+            ("state", before.state != now.state),
+            ("folder", before.folders != now.folders),
+            ("processing", before.processing != now.processing),
+            ("processor", before.processors != now.processors),
+            ("watch", before.watch != now.watch),
+            ("limits", before.limits != now.limits),
+        ];
+        for (key, _) in restart.into_iter().filter(|(_, differs)| *differs) {
+            log::warn!(
+                "the new `{key}` counts from the next start on: systemctl restart shelfcast"
+            );
+        }
+        log::info!("configuration read again");
+    }
+
+    /// Tells whether every thread that must never die answers; for the watchdog.
+    #[must_use]
+    pub fn is_alive(&self, within: Duration) -> bool {
+        self.server
+            .as_ref()
+            .is_some_and(|server| server.answers(within))
+            && self
+                .library
+                .as_ref()
+                .is_some_and(|library| library.is_alive(within))
+    }
+
+    /// Stops everything; returns when all threads are joined.
+    pub fn stop(mut self) {
+        self.stop_parts();
+    }
+
+    fn stop_parts(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
+        self.library = None;
+        self.events.stop();
+    }
+}
+
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        self.stop_parts();
+    }
+}
+
+fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ApplianceError> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = http::bind(*address).map_err(|error| ApplianceError::Listen {
+            address: *address,
+            holder: (error.kind() == std::io::ErrorKind::AddrInUse)
+                .then(|| crate::ports::holder(address.port()))
+                .flatten(),
+            error,
+        })?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// The address for people: the machine's name where we listen on all addresses.
+fn url(addresses: &[SocketAddr]) -> String {
+    let Some(address) = addresses.first() else {
+        return String::new();
+    };
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => {
+            let name = rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned();
+            // A name without a dot is found on a LAN as name.local (mDNS).
+            if name.is_empty() || name == "localhost" {
+                "localhost".to_owned()
+            } else if name.contains('.') {
+                name
+            } else {
+                format!("{name}.local")
+            }
+        }
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        std::net::IpAddr::V4(ip) => ip.to_string(),
+    };
+    format!("http://{host}:{}/", address.port())
+}

@@ -1,0 +1,175 @@
+//! To **crawl**: reading directories from disk, one after another, on a thread of its own.
+//!
+//! The order for a directory is fixed: open, check that it is the one meant, watch, list. Watching
+//! first means that whatever changes after the listing is told by the watch.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::io::Errno;
+
+use super::disk::{self, DirMeta, Listing};
+use super::tree::{Coverage, DirId, Identity};
+use crate::glob::Selection;
+use crate::thread;
+use crate::watch::{Watch, WatchError};
+
+/// Directories asked for and not yet taken back. Both channels have this bound, and the owner asks
+/// for no more, so that neither side ever waits to send.
+pub(crate) const IN_FLIGHT: usize = 32;
+
+/// A directory to read.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) dir: DirId,
+    pub(crate) root: Arc<PathBuf>,
+    pub(crate) names: Vec<Box<[u8]>>,
+    pub(crate) selection: Arc<Selection>,
+    /// The directory must be this one, where that is known.
+    pub(crate) expected: Expected,
+    /// Skip the listing if the directory's change time is still this.
+    pub(crate) unless_changed: Option<i64>,
+    /// Ask the kernel to tell of changes; else the directory is polled.
+    pub(crate) watch: bool,
+}
+
+/// What is known of a directory before it is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Expected {
+    pub(crate) identity: Identity,
+    pub(crate) device: Option<u64>,
+}
+
+impl Expected {
+    /// Tells whether an opened directory is the expected one, as far as can be known.
+    pub(crate) fn admits(self, found: &DirMeta) -> bool {
+        let same = self.identity.ino == found.identity.ino
+            && (self.identity.born == found.identity.born
+                || self.identity.born == 0
+                || found.identity.born == 0);
+        (!self.identity.is_known() || same)
+            && self.device.is_none_or(|device| device == found.device)
+    }
+}
+
+/// A directory as it was read.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) dir: DirId,
+    pub(crate) outcome: Outcome,
+}
+
+/// What became of a [`Request`].
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Listed {
+        meta: DirMeta,
+        coverage: Coverage,
+        refused: Option<WatchError>,
+        listing: Listing,
+    },
+    /// Its change time is the one given.
+    Unchanged {
+        coverage: Coverage,
+        refused: Option<WatchError>,
+    },
+    /// Something else is at its path now.
+    Another,
+    /// It cannot be opened.
+    Failed(Errno),
+}
+
+/// The crawling thread.
+#[derive(Debug)]
+pub(crate) struct Crawler {
+    // Closing `requests` ends the thread, which is joined when `_thread` is dropped after it.
+    requests: Sender<Request>,
+    results: Receiver<Read>,
+    _thread: thread::Handle,
+}
+
+impl Crawler {
+    pub(crate) fn start(watch: Arc<Watch>) -> std::io::Result<Crawler> {
+        let (requests, inbox) = bounded::<Request>(IN_FLIGHT);
+        let (outbox, results) = bounded(IN_FLIGHT);
+        // The list buffer is 32 KiB of the stack.
+        let thread = thread::spawn("crawl", 192 * 1024, move || {
+            for request in inbox {
+                let dir = request.dir;
+                let outcome = read(&request, &watch);
+                if outbox.send(Read { dir, outcome }).is_err() {
+                    return; // the owner has gone
+                }
+            }
+        })?;
+        Ok(Crawler {
+            requests,
+            results,
+            _thread: thread,
+        })
+    }
+
+    /// Asks for a directory; at most [`IN_FLIGHT`] may be under way.
+    pub(crate) fn ask(&self, request: Request) -> bool {
+        self.requests.try_send(request).is_ok()
+    }
+
+    pub(crate) fn results(&self) -> &Receiver<Read> {
+        &self.results
+    }
+}
+
+fn read(request: &Request, watch: &Watch) -> Outcome {
+    let names: Vec<&[u8]> = request.names.iter().map(|name| &**name).collect();
+    let fd = match disk::open_directory(&request.root, &names) {
+        Ok(fd) => fd,
+        Err(error) => return Outcome::Failed(error),
+    };
+    let meta = match disk::look_at_directory(fd.as_fd()) {
+        Ok(meta) => meta,
+        Err(error) => return Outcome::Failed(error),
+    };
+    if !request.expected.admits(&meta) {
+        return Outcome::Another;
+    }
+    let (coverage, refused) = cover(request, watch, fd.as_fd());
+    if request.unless_changed == Some(meta.changed) {
+        return Outcome::Unchanged { coverage, refused };
+    }
+    let mut path = names.join(&b'/');
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    let stem = path.len();
+    let path = std::cell::RefCell::new(path);
+    let listing = disk::list(fd.as_fd(), |name, directory| {
+        let mut path = path.borrow_mut();
+        path.truncate(stem);
+        path.extend_from_slice(name);
+        if directory {
+            request.selection.enters(&path)
+        } else {
+            request.selection.is_entry(&path)
+        }
+    });
+    // `meta` is older than the listing: what changed in between is listed, and the change time that
+    // is kept makes the next look list once more.
+    Outcome::Listed {
+        meta,
+        coverage,
+        refused,
+        listing,
+    }
+}
+
+fn cover(request: &Request, watch: &Watch, fd: BorrowedFd<'_>) -> (Coverage, Option<WatchError>) {
+    if !request.watch {
+        return (Coverage::Polled, None);
+    }
+    match watch.add(request.dir.into(), fd) {
+        Ok(()) => (Coverage::Watched, None),
+        Err(error) => (Coverage::Polled, Some(error)),
+    }
+}

@@ -1,0 +1,384 @@
+//! Writing differences to the index, the tree, the counts and the delta: always all four.
+
+use std::time::{Duration, Instant};
+
+use super::Keeper;
+use crate::events::types::Status;
+use crate::library::delta::{Difference, MOST_ENTRIES};
+use crate::library::disk::FileMeta;
+use crate::library::index::{EntryRow, IndexError};
+use crate::library::reconcile::{Action, EntryId, Spot};
+use crate::library::tree::{DirId, Identity};
+
+/// An entry that is younger and is renamed over another was the temporary file of an atomic save.
+const YOUNG: Duration = Duration::from_secs(2);
+
+impl Keeper {
+    /// Applies actions in an order in which no two things ever have one name.
+    pub(super) fn apply(&mut self, actions: Vec<Action>) -> Result<(), IndexError> {
+        let (removals, rest): (Vec<_>, Vec<_>) = actions
+            .into_iter()
+            .partition(|action| matches!(action, Action::Remove(_) | Action::RemoveDirectory(_)));
+        // What moves leaves its place first: two that change places would meet otherwise, and what
+        // moves out of a directory that is removed would be removed with it.
+        let moves = rest
+            .iter()
+            .filter(|action| matches!(action, Action::Move(..)))
+            .count();
+        let park = moves > 1 || !removals.is_empty();
+        for action in &rest {
+            match action {
+                Action::Move(id, ..) if park => self.park_entry(*id)?,
+                Action::MoveDirectory(dir, _) => self.shared.write().tree.detach(*dir),
+                _ => {}
+            }
+        }
+        for action in removals {
+            match action {
+                Action::Remove(id) => self.remove_entry(id)?,
+                Action::RemoveDirectory(dir) => self.remove_directory(dir)?,
+                _ => {}
+            }
+        }
+        // Directories before what lies in them.
+        let (directories, files): (Vec<_>, Vec<_>) = rest.into_iter().partition(|action| {
+            !matches!(
+                action,
+                Action::Move(..) | Action::Change(..) | Action::Add(..)
+            )
+        });
+        for action in directories.into_iter().chain(files) {
+            match action {
+                Action::MoveDirectory(dir, spot) => self.move_directory(dir, &spot)?,
+                Action::ReplaceDirectory(dir, identity) => self.replace_directory(dir, identity)?,
+                Action::AddDirectory(spot, identity) => self.add_directory(&spot, identity)?,
+                Action::Move(id, spot, meta) => self.move_entry(id, &spot, &meta, park)?,
+                Action::Change(id, meta) => self.change_entry(id, &meta)?,
+                Action::Add(spot, meta) => self.add_entry(&spot, &meta)?,
+                Action::Remove(_) | Action::RemoveDirectory(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn add_entry(&mut self, spot: &Spot, meta: &FileMeta) -> Result<(), IndexError> {
+        let id = self.index.add_entry(spot.0, &spot.1, meta)?;
+        let folder = self.count_in(spot.0, Status::Unprocessed, false, meta.size);
+        self.delta.note(id, Difference::Added, folder);
+        self.work_waits = true;
+        if self.crawl.is_none() {
+            self.young.push_back((Instant::now() + YOUNG, id));
+            self.young_ids.insert(id);
+        }
+        Ok(())
+    }
+
+    fn change_entry(&mut self, id: EntryId, meta: &FileMeta) -> Result<(), IndexError> {
+        let Some(row) = self.index.entry(id)? else {
+            return Ok(());
+        };
+        self.change_content(&row, meta)?;
+        if meta.links > 1 {
+            self.look_at_links(id, meta.identity)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is known of the file; its content is unprocessed again.
+    fn change_content(&mut self, row: &EntryRow, meta: &FileMeta) -> Result<(), IndexError> {
+        let now = EntryRow {
+            meta: *meta,
+            status: Status::Unprocessed,
+            error: None,
+            fingerprint: None,
+            processed_at: None,
+            ..row.clone()
+        };
+        self.update_entry(row, now)?;
+        self.work_waits = true;
+        Ok(())
+    }
+
+    /// A write through one name is told for that name alone, so the others are looked at too.
+    fn look_at_links(&mut self, id: EntryId, identity: Identity) -> Result<(), IndexError> {
+        if !identity.is_known() || self.bulk {
+            return Ok(());
+        }
+        for row in self.index.entries_by_identity(identity)? {
+            if row.id == id {
+                continue;
+            }
+            let Ok(opened) = self.open(row.dir) else {
+                continue;
+            };
+            let spot = (row.dir, row.name.clone());
+            if let Ok(Some(Some(crate::library::disk::Found::File(meta)))) =
+                self.look_at(&opened, &spot)
+                && meta.identity == identity
+                && (meta.size, meta.modified) != (row.meta.size, row.meta.modified)
+            {
+                self.change_content(&row, &meta)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn park_entry(&mut self, id: EntryId) -> Result<(), IndexError> {
+        if let Some(row) = self.index.entry(id)? {
+            self.count_out(
+                row.dir,
+                row.status,
+                row.duplicate_of.is_some(),
+                row.meta.size,
+            );
+            self.index.park_entry(id)?;
+        }
+        Ok(())
+    }
+
+    fn move_entry(
+        &mut self,
+        id: EntryId,
+        spot: &Spot,
+        meta: &FileMeta,
+        parked: bool,
+    ) -> Result<(), IndexError> {
+        let Some(before) = self.index.entry(id)? else {
+            return Ok(());
+        };
+        let duplicate = before.duplicate_of.is_some();
+        if !parked {
+            self.count_out(before.dir, before.status, duplicate, before.meta.size);
+        }
+        self.index.place_entry(&before, spot.0, &spot.1)?;
+        let folder = self.count_in(spot.0, before.status, duplicate, before.meta.size);
+        self.delta.note(id, Difference::Changed, folder);
+        if (before.meta.size, before.meta.modified, before.meta.identity)
+            != (meta.size, meta.modified, meta.identity)
+        {
+            self.change_entry(id, meta)?;
+        }
+        Ok(())
+    }
+
+    fn remove_entry(&mut self, id: EntryId) -> Result<(), IndexError> {
+        let Some(row) = self.index.entry(id)? else {
+            return Ok(());
+        };
+        self.index.remove_entry(id)?;
+        let folder = self.count_out(
+            row.dir,
+            row.status,
+            row.duplicate_of.is_some(),
+            row.meta.size,
+        );
+        self.delta.note(id, Difference::Removed, folder);
+        let mut view = self.shared.write();
+        view.waiting.remove(&id);
+        view.finished.remove(&id);
+        drop(view);
+        match row.fingerprint {
+            Some(fingerprint) if row.duplicate_of.is_none() => self.promote(&fingerprint),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes `now` in place of `before`, which has the same id and place; keeps the counts, and
+    /// who is a duplicate of whom.
+    pub(super) fn update_entry(
+        &mut self,
+        before: &EntryRow,
+        mut now: EntryRow,
+    ) -> Result<(), IndexError> {
+        if before.fingerprint != now.fingerprint {
+            now.duplicate_of = match &now.fingerprint {
+                Some(fingerprint) => self.index.lowest_other(fingerprint, now.id)?,
+                None => None,
+            };
+        }
+        if *before == now {
+            return Ok(());
+        }
+        let demotes = now.duplicate_of.filter(|other| *other > now.id);
+        if demotes.is_some() {
+            now.duplicate_of = None;
+        }
+        self.index.update_entry(&now)?;
+        self.count_out(
+            before.dir,
+            before.status,
+            before.duplicate_of.is_some(),
+            before.meta.size,
+        );
+        let folder = self.count_in(
+            now.dir,
+            now.status,
+            now.duplicate_of.is_some(),
+            now.meta.size,
+        );
+        self.delta.note(now.id, Difference::Changed, folder);
+        if before.fingerprint == now.fingerprint {
+            return Ok(());
+        }
+        if let (Some(fingerprint), true) = (&now.fingerprint, demotes.is_some()) {
+            self.promote(fingerprint)?; // this entry is the lowest of its content now
+        }
+        match &before.fingerprint {
+            Some(fingerprint) if before.duplicate_of.is_none() => self.promote(fingerprint),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the lowest entry of a content the one that the others are duplicates of.
+    fn promote(&mut self, fingerprint: &[u8; 32]) -> Result<(), IndexError> {
+        let rows = self.index.entries_by_fingerprint(fingerprint)?;
+        let lowest = rows.first().map(|row| row.id);
+        for row in rows {
+            let duplicate_of = lowest.filter(|lowest| *lowest != row.id);
+            if row.duplicate_of == duplicate_of {
+                continue;
+            }
+            let now = EntryRow {
+                duplicate_of,
+                ..row.clone()
+            };
+            self.index.update_entry(&now)?;
+            self.count_out(
+                row.dir,
+                row.status,
+                row.duplicate_of.is_some(),
+                row.meta.size,
+            );
+            let folder = self.count_in(row.dir, row.status, duplicate_of.is_some(), row.meta.size);
+            self.delta.note(row.id, Difference::Changed, folder);
+        }
+        Ok(())
+    }
+
+    // Directories.
+
+    fn add_directory(&mut self, spot: &Spot, identity: Identity) -> Result<(), IndexError> {
+        let id = self.index.add_dir(Some(spot.0), &spot.1, identity)?;
+        let mut view = self.shared.write();
+        let Some(folder) = view.tree.get(spot.0).map(|parent| parent.folder) else {
+            return Ok(());
+        };
+        view.tree
+            .insert(id, Some(spot.0), &spot.1, folder, identity);
+        drop(view);
+        self.status_changed = true;
+        self.read_again(id, true);
+        Ok(())
+    }
+
+    fn replace_directory(&mut self, dir: DirId, identity: Identity) -> Result<(), IndexError> {
+        self.index.set_dir_identity(dir, identity)?;
+        let mut view = self.shared.write();
+        if let Some(known) = view.tree.get_mut(dir) {
+            known.identity = identity;
+            known.device = None;
+            known.listed_at = None;
+        }
+        drop(view);
+        self.watch.remove(dir.into());
+        self.read_again(dir, true);
+        Ok(())
+    }
+
+    fn move_directory(&mut self, dir: DirId, spot: &Spot) -> Result<(), IndexError> {
+        self.index.place_dir(dir, spot.0, &spot.1)?;
+        let mut view = self.shared.write();
+        let before = view.tree.get(dir).map(|known| known.folder);
+        view.tree.place(dir, spot.0, &spot.1);
+        let after = view.tree.get(dir).map(|known| known.folder);
+        let number = view.tree.files_below(dir);
+        let below = view.tree.subtree(dir);
+        drop(view);
+        let (Some(before), Some(after)) = (before, after) else {
+            return Ok(());
+        };
+        if before == after && number > MOST_ENTRIES as u64 {
+            self.delta.note_many(number, after);
+        } else {
+            for below in below {
+                self.entries_moved(below, before, after)?;
+            }
+        }
+        // Other globs may hold at the new place, and names may have changed on the way.
+        self.read_again(dir, true);
+        Ok(())
+    }
+
+    /// Tells of the entries in `dir`, whose paths changed with a directory above.
+    fn entries_moved(&mut self, dir: DirId, before: usize, after: usize) -> Result<(), IndexError> {
+        let mut ids = Vec::new();
+        self.index.each_in(dir, |_, id, _| ids.push(id))?;
+        for id in ids {
+            if before != after
+                && let Some(row) = self.index.entry(id)?
+            {
+                let mut view = self.shared.write();
+                let duplicate = row.duplicate_of.is_some();
+                if let Some(folder) = view.folders.get_mut(before) {
+                    folder.counts.subtract(row.status, duplicate);
+                    folder.bytes = folder.bytes.saturating_sub(row.meta.size);
+                }
+                if let Some(folder) = view.folders.get_mut(after) {
+                    folder.counts.add(row.status, duplicate);
+                    folder.bytes += row.meta.size;
+                }
+            }
+            self.delta.note(id, Difference::Changed, after);
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_directory(&mut self, dir: DirId) -> Result<(), IndexError> {
+        let below = self.shared.read().tree.subtree(dir);
+        for dir in below.into_iter().rev() {
+            let mut ids = Vec::new();
+            self.index.each_in(dir, |_, id, _| ids.push(id))?;
+            for id in ids {
+                self.remove_entry(id)?;
+            }
+            self.watch.remove(dir.into());
+            self.index.remove_dir(dir)?;
+            self.shared.write().tree.remove(dir);
+            for folder in &mut self.folders {
+                folder.forget_directory(dir);
+            }
+        }
+        self.status_changed = true;
+        Ok(())
+    }
+
+    // Counts.
+
+    fn count_in(&self, dir: DirId, status: Status, duplicate: bool, size: u64) -> usize {
+        let mut view = self.shared.write();
+        let Some(known) = view.tree.get_mut(dir) else {
+            return 0;
+        };
+        known.files += 1;
+        let folder = known.folder;
+        if let Some(view) = view.folders.get_mut(folder) {
+            view.counts.add(status, duplicate);
+            view.bytes += size;
+        }
+        folder
+    }
+
+    fn count_out(&self, dir: DirId, status: Status, duplicate: bool, size: u64) -> usize {
+        let mut view = self.shared.write();
+        let Some(known) = view.tree.get_mut(dir) else {
+            return 0;
+        };
+        known.files = known.files.saturating_sub(1);
+        let folder = known.folder;
+        if let Some(view) = view.folders.get_mut(folder) {
+            view.counts.subtract(status, duplicate);
+            view.bytes = view.bytes.saturating_sub(size);
+        }
+        folder
+    }
+}

@@ -1,0 +1,285 @@
+//! Folders that come and go.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Keeper;
+use super::crawling::Task;
+use crate::glob::Selection;
+use crate::library::folder::{Away, DiskIdentity, Root, look_at_root};
+use crate::library::index::IndexError;
+use crate::library::tree::{Coverage, DirId};
+use crate::watch::{WatchError, kernel_limit};
+
+/// Unreadable directories that a folder's message names.
+const NAMED_UNREADABLE: usize = 3;
+
+/// One watched root as the library's thread knows it.
+pub(crate) struct Folder {
+    pub(crate) name: String,
+    pub(crate) path: Arc<PathBuf>,
+    pub(crate) selection: Arc<Selection>,
+    pub(crate) root: DirId,
+    /// The disk that the folder was on when it was last there.
+    pub(crate) disk: Option<DiskIdentity>,
+    /// How the root was found; none while the folder is offline.
+    pub(crate) root_info: Option<Root>,
+    pub(crate) away: Option<Away>,
+    /// Why some directories are polled.
+    pub(crate) polled_because: Option<String>,
+    /// Directories that cannot be read, with their paths and why.
+    pub(crate) unreadable: BTreeMap<DirId, String>,
+}
+
+impl Folder {
+    pub(super) fn lasting_inodes(&self) -> bool {
+        self.root_info
+            .as_ref()
+            .is_none_or(|root| root.lasting_inodes)
+    }
+
+    pub(super) fn cannot_read(&mut self, dir: DirId, path: String, error: &std::io::Error) {
+        // Names are for people; past a few a number says enough.
+        if self.unreadable.len() < 1000 {
+            self.unreadable.insert(dir, format!("{path}: {error}"));
+        }
+    }
+
+    pub(super) fn can_read(&mut self, dir: DirId) {
+        self.unreadable.remove(&dir);
+    }
+
+    pub(super) fn forget_directory(&mut self, dir: DirId) {
+        self.unreadable.remove(&dir);
+    }
+
+    /// Says what is wrong, if anything is.
+    pub(super) fn message(&self) -> Option<String> {
+        if let Some(away) = &self.away {
+            return Some(away.message(&self.path));
+        }
+        let mut parts: Vec<String> = self.polled_because.iter().cloned().collect();
+        if !self.unreadable.is_empty() {
+            let named: Vec<&str> = self
+                .unreadable
+                .values()
+                .take(NAMED_UNREADABLE)
+                .map(String::as_str)
+                .collect();
+            let number = self.unreadable.len();
+            parts.push(format!(
+                "{number} directories cannot be read: {}",
+                named.join("; ")
+            ));
+        }
+        (!parts.is_empty()).then(|| parts.join(". "))
+    }
+}
+
+impl Keeper {
+    /// Looks whether each folder is there, and whether it is itself.
+    pub(super) fn check_folders(&mut self) -> Result<(), IndexError> {
+        for index in 0..self.folders.len() {
+            let folder = &self.folders[index];
+            match look_at_root(&folder.path) {
+                Ok(root) => {
+                    let same = folder.disk.as_ref().is_none_or(|disk| disk.is(&root.disk));
+                    if same {
+                        self.is_there(index, root)?;
+                    } else {
+                        self.is_away(index, Away::Another);
+                    }
+                }
+                Err(away) => self.is_away(index, away),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_there(&mut self, index: usize, root: Root) -> Result<(), IndexError> {
+        let folder = &mut self.folders[index];
+        let before = folder
+            .root_info
+            .as_ref()
+            .map(|root| (root.meta.device, root.meta.identity));
+        let now = (root.meta.device, root.meta.identity);
+        if before == Some(now) {
+            return Ok(());
+        }
+        if folder.away.take().is_some() {
+            log::info!(
+                "folder is back folder={} path={:?}",
+                folder.name,
+                folder.path
+            );
+        }
+        if root.must_poll {
+            folder.polled_because = Some(format!(
+                "{} is on a {} file system, whose changes the kernel does not tell of: it is polled every {} s",
+                folder.path.display(),
+                root.kind,
+                self.poll.as_secs()
+            ));
+        }
+        let text = root.disk.to_text();
+        folder.disk = Some(root.disk.clone());
+        folder.root_info = Some(root);
+        let (name, dir) = (folder.name.clone(), folder.root);
+        self.index.set_folder_identity(&name, &text)?;
+        let mut view = self.shared.write();
+        if let Some(view) = view.folders.get_mut(index) {
+            view.online = true;
+        }
+        drop(view);
+        self.status_changed = true;
+        self.status_urgent = true;
+        self.work_waits = true;
+        // What was watched belonged to the mount before.
+        self.unwatch(index);
+        self.begin_crawl(self.folders.len() == 1);
+        self.add_crawl_task(dir);
+        Ok(())
+    }
+
+    fn add_crawl_task(&mut self, dir: DirId) {
+        if let Some(flight) = self.in_flight.get_mut(&dir) {
+            flight.touched = true;
+        }
+        self.read_again(dir, true);
+    }
+
+    pub(super) fn is_away(&mut self, index: usize, away: Away) {
+        let folder = &mut self.folders[index];
+        if folder.away.as_ref() == Some(&away) {
+            return;
+        }
+        let message = away.message(&folder.path);
+        log::error!("folder is offline folder={}: {message}", folder.name);
+        let code = away.code();
+        let hint = if away == Away::Another {
+            format!(
+                "mount its own disk, or take this one: POST /api/folders/{}/accept",
+                folder.name
+            )
+        } else {
+            "its entries are kept; it comes back by itself".to_owned()
+        };
+        folder.away = Some(away);
+        folder.root_info = None;
+        folder.unreadable.clear();
+        let name = folder.name.clone();
+        let mut view = self.shared.write();
+        if let Some(view) = view.folders.get_mut(index) {
+            view.online = false;
+        }
+        let of_folder = |dir: DirId| view.tree.get(dir).is_none_or(|dir| dir.folder == index);
+        self.tasks.retain(|task: &Task| !of_folder(task.dir));
+        self.queued.retain(|dir| !of_folder(*dir));
+        self.in_flight.retain(|dir, _| !of_folder(*dir));
+        self.limbo.retain(|(dir, _)| !of_folder(*dir));
+        drop(view);
+        self.unwatch(index);
+        self.status_changed = true;
+        self.status_urgent = true;
+        self.publish_error(code, &message, Some(&hint), Some(&name));
+    }
+
+    /// Ends all watches of a folder.
+    fn unwatch(&mut self, index: usize) {
+        let mut view = self.shared.write();
+        let below: Vec<DirId> = view
+            .tree
+            .iter()
+            .filter(|(_, dir)| dir.folder == index)
+            .map(|(id, _)| id)
+            .collect();
+        for dir in below {
+            self.watch.remove(dir.into());
+            if let Some(known) = view.tree.get_mut(dir) {
+                known.coverage = Coverage::Unseen;
+                known.device = None;
+                known.listed_at = None;
+            }
+        }
+    }
+
+    /// A directory itself was moved, deleted or unmounted; for all but roots the parent tells more.
+    pub(super) fn root_changed(&mut self, dir: DirId) {
+        if self.folders.iter().any(|folder| folder.root == dir) {
+            self.next_check = std::time::Instant::now();
+        }
+    }
+
+    /// Takes the disk that is at a folder's path for its own.
+    pub(super) fn accept(&mut self, name: &str) -> Result<bool, IndexError> {
+        let Some(index) = self.folders.iter().position(|folder| folder.name == name) else {
+            return Ok(false);
+        };
+        if self.folders[index].away == Some(Away::Another) {
+            log::info!("another disk is accepted folder={name}");
+            self.folders[index].disk = None;
+            self.check_folders()?;
+        }
+        Ok(true)
+    }
+
+    pub(super) fn is_being_read(&self, folder: &Folder) -> bool {
+        if self.crawl.is_none() {
+            return false;
+        }
+        let view = self.shared.read();
+        let at = view.tree.get(folder.root).map(|root| root.folder);
+        let in_folder = |dir: DirId| view.tree.get(dir).map(|dir| dir.folder) == at;
+        self.tasks.iter().any(|task| in_folder(task.dir))
+            || self.in_flight.keys().any(|dir| in_folder(*dir))
+    }
+
+    /// Says why directories of a folder are polled, once.
+    pub(super) fn not_watched(&mut self, index: usize, error: &WatchError) {
+        let Some(folder) = self.folders.get_mut(index) else {
+            return;
+        };
+        let (message, hint) = match error {
+            WatchError::Limit { limit } => {
+                let limit = limit.or_else(kernel_limit).unwrap_or(8192);
+                let wanted = (limit * 2).max(65_536).next_power_of_two();
+                let hint = format!("sysctl fs.inotify.max_user_watches={wanted}");
+                (
+                    format!(
+                        "{error}: other directories are polled every {} s. {hint} (and in /etc/sysctl.d to keep it)",
+                        self.poll.as_secs()
+                    ),
+                    hint,
+                )
+            }
+            WatchError::Unavailable(_) => (
+                format!(
+                    "{error}: directories are polled every {} s",
+                    self.poll.as_secs()
+                ),
+                "sysctl fs.inotify.max_user_instances=512 and restart".to_owned(),
+            ),
+            WatchError::Refused(_) => return,
+        };
+        if folder.polled_because.as_ref() == Some(&message) {
+            return;
+        }
+        log::warn!("{message} folder={}", folder.name);
+        folder.polled_because = Some(message.clone());
+        let name = folder.name.clone();
+        self.status_changed = true;
+        self.publish_error("watch_limit", &message, Some(&hint), Some(&name));
+    }
+
+    /// Forgets why directories of a folder were polled, once none is; tells whether it had to.
+    pub(super) fn all_watched(&mut self, index: usize) -> bool {
+        self.folders.get_mut(index).is_some_and(|folder| {
+            folder
+                .root_info
+                .as_ref()
+                .is_some_and(|root| !root.must_poll)
+                && folder.polled_because.take().is_some()
+        })
+    }
+}

@@ -1,0 +1,355 @@
+//! Looking at single names on disk, and what follows from it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use super::Keeper;
+use crate::library::crawl::Expected;
+use crate::library::disk::{self, DirMeta, Found};
+use crate::library::index::{EntryRow, IndexError};
+use crate::library::reconcile::{Row, Seen, Spot, reconcile};
+use crate::library::tree::{Coverage, DirId, Identity};
+
+/// Names to look at, by directory.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    names: BTreeMap<DirId, BTreeMap<Box<[u8]>, Hint>>,
+}
+
+/// What is known of a name besides that it is worth a look.
+#[derive(Clone, Debug, Default)]
+struct Hint {
+    /// Its writer closed it, or it was moved in.
+    finished: bool,
+    renamed_from: Option<Spot>,
+}
+
+impl Looks {
+    pub(super) fn name(&mut self, dir: DirId, name: Box<[u8]>, finished: bool) {
+        self.hint((dir, name)).finished |= finished;
+    }
+
+    pub(super) fn moved(&mut self, from: Spot, to: Spot) {
+        self.hint(from.clone());
+        let hint = self.hint(to);
+        hint.finished = true;
+        hint.renamed_from = Some(from);
+    }
+
+    fn hint(&mut self, spot: Spot) -> &mut Hint {
+        self.names
+            .entry(spot.0)
+            .or_default()
+            .entry(spot.1)
+            .or_default()
+    }
+}
+
+/// A directory that is open and known to be the one meant.
+pub(super) struct Opened {
+    fd: OwnedFd,
+    meta: DirMeta,
+}
+
+/// Why a directory was not opened.
+pub(super) enum NotOpened {
+    /// It is not where the tree has it.
+    Elsewhere,
+    /// It cannot be told.
+    Unreadable(Errno),
+    /// Its folder is offline, or it is not known.
+    Unknown,
+}
+
+impl Keeper {
+    /// Looks at `looks`, and writes what differs.
+    pub(super) fn look(&mut self, looks: Looks) -> Result<(), IndexError> {
+        let mut todo = looks.names;
+        let mut seen: Vec<Seen> = Vec::new();
+        let mut done: BTreeSet<Spot> = BTreeSet::new();
+        let mut finished: Vec<Spot> = Vec::new();
+        let mut unfinished: Vec<Spot> = Vec::new();
+        while let Some((dir, names)) = todo.pop_first() {
+            if let Some(flight) = self.in_flight.get_mut(&dir) {
+                flight.touched = true;
+            }
+            let opened = match self.open(dir) {
+                Ok(opened) => opened,
+                Err(NotOpened::Elsewhere) => {
+                    // Where the directory is now, or that it is gone, is for its parent to say; its
+                    // names are read again if it is still ours.
+                    if let Some(spot) = self.spot_of(dir) {
+                        self.read_again(dir, false);
+                        if !done.contains(&spot) {
+                            todo.entry(spot.0).or_default().entry(spot.1).or_default();
+                        }
+                    } else {
+                        self.root_changed(dir);
+                    }
+                    continue;
+                }
+                Err(NotOpened::Unreadable(error)) => {
+                    self.unreadable(dir, error);
+                    continue;
+                }
+                Err(NotOpened::Unknown) => continue,
+            };
+            for (name, hint) in names {
+                let spot = (dir, name);
+                if !done.insert(spot.clone()) {
+                    continue;
+                }
+                match self.look_at(&opened, &spot) {
+                    Ok(Some(disk)) => {
+                        if hint.finished {
+                            &mut finished
+                        } else {
+                            &mut unfinished
+                        }
+                        .push(spot.clone());
+                        seen.push(Seen {
+                            row: self.row_at(&spot)?,
+                            disk,
+                            renamed_from: hint.renamed_from,
+                            spot,
+                        });
+                    }
+                    Ok(None) => {} // a disk mounted below went away: its entries are kept
+                    Err(error) => log::warn!("cannot look at {:?}: {error}", self.show(&spot)),
+                }
+            }
+        }
+        self.reconcile(seen)?;
+        self.note_writers(&finished, &unfinished)
+    }
+
+    /// Compares with the index and applies the differences.
+    pub(super) fn reconcile(&mut self, seen: Vec<Seen>) -> Result<(), IndexError> {
+        if seen.is_empty() {
+            return Ok(());
+        }
+        let spots: BTreeSet<Spot> = seen.iter().map(|seen| seen.spot.clone()).collect();
+        let mut failure = None;
+        let actions = reconcile(seen, |found| {
+            if self.bulk {
+                return None; // nothing was known before, so nothing can have moved
+            }
+            self.elsewhere(found, &spots).unwrap_or_else(|error| {
+                failure = Some(error);
+                None
+            })
+        });
+        match failure {
+            Some(error) => Err(error),
+            None => self.apply(actions),
+        }
+    }
+
+    /// Finds the row of a file or directory that was renamed to a spot that is looked at.
+    fn elsewhere(&self, found: &Found, spots: &BTreeSet<Spot>) -> Result<Option<Row>, IndexError> {
+        match found {
+            Found::File(meta) if meta.identity.is_known() => {
+                for row in self.index.entries_by_identity(meta.identity)? {
+                    let spot = (row.dir, row.name.clone());
+                    if !spots.contains(&spot) && self.has_left(&spot, found) {
+                        return Ok(Some(self.file_row(&row)));
+                    }
+                }
+            }
+            Found::Directory(meta) if meta.identity.is_known() => {
+                for dir in self.index.dirs_by_identity(meta.identity)? {
+                    let Some(spot) = self.spot_of(dir) else {
+                        continue;
+                    };
+                    if !spots.contains(&spot) && self.has_left(&spot, found) {
+                        return Ok(Some(Row::Directory {
+                            id: dir,
+                            identity: meta.identity,
+                        }));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// Tells whether something that was at `spot` is there no longer. What cannot be told is "no":
+    /// a second link or an unreadable disk must not make an entry move.
+    fn has_left(&self, spot: &Spot, now: &Found) -> bool {
+        let opened = match self.open(spot.0) {
+            Ok(opened) => opened,
+            Err(NotOpened::Elsewhere) => return true,
+            Err(NotOpened::Unreadable(_) | NotOpened::Unknown) => return false,
+        };
+        match (self.look_at(&opened, spot), now) {
+            (Ok(Some(None)), _) => true,
+            (Ok(Some(Some(Found::File(there)))), Found::File(now)) => {
+                there.identity != now.identity
+            }
+            (Ok(Some(Some(Found::Directory(there)))), Found::Directory(now)) => {
+                there.identity != now.identity
+            }
+            (Ok(Some(Some(_))), _) => true,
+            (Ok(None) | Err(_), _) => false,
+        }
+    }
+
+    /// Looks at one name. Outer `None`: its row must be left as it is. Inner `None`: no entry there.
+    pub(super) fn look_at(
+        &self,
+        opened: &Opened,
+        spot: &Spot,
+    ) -> Result<Option<Option<Found>>, Errno> {
+        let mut found = disk::look(opened.fd.as_fd(), &spot.1)?;
+        let view = self.shared.read();
+        let Some(dir) = view.tree.get(spot.0) else {
+            return Ok(Some(None));
+        };
+        let Some(folder) = self.folders.get(dir.folder) else {
+            return Ok(Some(None));
+        };
+        let mut path = view.tree.relative_path(spot.0);
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(&spot.1);
+        let known = view
+            .tree
+            .child(spot.0, &spot.1)
+            .and_then(|child| view.tree.get(child));
+        let mounted_here = known.is_some_and(|known| known.mount);
+        drop(view);
+        let lasting = folder.lasting_inodes();
+        match &mut found {
+            Some(Found::File(_)) if !folder.selection.is_entry(&path) => found = None,
+            Some(Found::Directory(_)) if !folder.selection.enters(&path) => found = None,
+            Some(Found::Directory(meta)) => {
+                if mounted_here && meta.device == opened.meta.device {
+                    return Ok(None);
+                }
+                if !lasting {
+                    meta.identity = Identity::default();
+                }
+            }
+            Some(Found::File(meta)) if !lasting => meta.identity = Identity::default(),
+            _ => {}
+        }
+        if found.is_none() && mounted_here {
+            return Ok(None);
+        }
+        Ok(Some(found))
+    }
+
+    pub(super) fn row_at(&self, spot: &Spot) -> Result<Option<Row>, IndexError> {
+        let view = self.shared.read();
+        if let Some(id) = view.tree.child(spot.0, &spot.1) {
+            let identity = view
+                .tree
+                .get(id)
+                .map_or_else(Identity::default, |dir| dir.identity);
+            return Ok(Some(Row::Directory { id, identity }));
+        }
+        drop(view);
+        let row = self.index.entry_at(spot.0, &spot.1)?;
+        Ok(row.map(|row| self.file_row(&row)))
+    }
+
+    pub(super) fn file_row(&self, row: &EntryRow) -> Row {
+        Row::File {
+            id: row.id,
+            meta: row.meta,
+            young: self.young_ids.contains(&row.id),
+        }
+    }
+
+    /// Opens a directory where the tree has it, if it is the one that the tree means.
+    pub(super) fn open(&self, dir: DirId) -> Result<Opened, NotOpened> {
+        let view = self.shared.read();
+        let known = view.tree.get(dir).ok_or(NotOpened::Unknown)?;
+        let folder = self.folders.get(known.folder).ok_or(NotOpened::Unknown)?;
+        let root = folder.root_info.as_ref().ok_or(NotOpened::Unknown)?;
+        let expected = if known.parent.is_none() {
+            Expected {
+                identity: root.meta.identity,
+                device: Some(root.meta.device),
+            }
+        } else {
+            Expected {
+                identity: known.identity,
+                device: known.device,
+            }
+        };
+        let names = view.tree.components(dir);
+        let fd = disk::open_directory(&folder.path, &names).map_err(|error| match error {
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => NotOpened::Elsewhere,
+            other => NotOpened::Unreadable(other),
+        })?;
+        let meta = disk::look_at_directory(fd.as_fd()).map_err(NotOpened::Unreadable)?;
+        if expected.admits(&meta) {
+            Ok(Opened { fd, meta })
+        } else {
+            Err(NotOpened::Elsewhere)
+        }
+    }
+
+    /// Returns where the tree has a directory; none for the root of a folder.
+    pub(super) fn spot_of(&self, dir: DirId) -> Option<Spot> {
+        let view = self.shared.read();
+        let known = view.tree.get(dir)?;
+        Some((known.parent?, known.name.clone()))
+    }
+
+    pub(super) fn unreadable(&mut self, dir: DirId, error: Errno) {
+        let mut view = self.shared.write();
+        let path = String::from_utf8_lossy(&view.tree.full_path(dir)).into_owned();
+        let Some(known) = view.tree.get_mut(dir) else {
+            return;
+        };
+        known.coverage = Coverage::Unreadable;
+        known.listed_at = None;
+        let (folder, is_root) = (known.folder, known.parent.is_none());
+        drop(view);
+        let error = std::io::Error::from(error);
+        log::warn!("cannot read {path:?}: {error}");
+        self.status_changed = true;
+        if is_root {
+            self.next_check = std::time::Instant::now();
+        }
+        if let Some(folder) = self.folders.get_mut(folder) {
+            folder.cannot_read(dir, path, &error);
+        }
+    }
+
+    /// Remembers which entries their writers have finished, for those who process them.
+    fn note_writers(&mut self, finished: &[Spot], unfinished: &[Spot]) -> Result<(), IndexError> {
+        // Bounds the memory for a library that nobody processes; without the note an entry is
+        // complete when it has stood still.
+        const MOST: usize = 65_536;
+        let mut ids: HashMap<_, bool> = HashMap::new();
+        for (spots, is_finished) in [(finished, true), (unfinished, false)] {
+            for spot in spots {
+                if let Some(row) = self.index.entry_at(spot.0, &spot.1)? {
+                    ids.insert(row.id, is_finished);
+                }
+            }
+        }
+        let mut view = self.shared.write();
+        for (id, is_finished) in ids {
+            if !is_finished {
+                view.finished.remove(&id);
+            } else if view.finished.len() < MOST {
+                view.finished.insert(id);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn show(&self, spot: &Spot) -> String {
+        let mut path = self.shared.read().tree.full_path(spot.0);
+        path.extend_from_slice(&spot.1);
+        String::from_utf8_lossy(&path).into_owned()
+    }
+}

@@ -1,0 +1,461 @@
+//! The library's thread: the one owner of the index.
+//!
+//! It takes what the watch noticed, what the crawler read, and what others ask or report; looks at
+//! the disk, writes the differences to the index, commits, and publishes. Live changes come before
+//! a crawl, and both give way to commands.
+//!
+//! Its promises: a row dies only when its name is known to be gone from the very directory it was
+//! in; what is published has been committed; and every commit is published before a snapshot that
+//! contains it is given out.
+
+mod apply;
+mod crawling;
+mod folders;
+mod looks;
+mod publish;
+mod reports;
+mod storage;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender, select};
+
+use self::crawling::Task;
+use self::folders::Folder;
+use super::crawl::Crawler;
+use super::delta::Delta;
+use super::index::{Index, IndexError};
+use super::reconcile::{EntryId, Spot};
+use super::tree::DirId;
+use super::view::Shared;
+use super::work::Report;
+use crate::events::limiter::RateLimit;
+use crate::events::types::{FileProcessed, WatcherStatus};
+use crate::watch::{Change, Watch};
+
+/// `cache_updated` at most 10 a second: a burst of 3, then 7 a second.
+const EVENT_BURST: u32 = 3;
+const EVENTS_PER_SECOND: u32 = 7;
+/// Changes handled before commands are looked at again.
+const BATCH: usize = 4096;
+/// A crawl commits this often; each commit costs a few page writes.
+const CRAWL_COMMIT: Duration = Duration::from_millis(150);
+/// How often it is checked that the folders are there. Costs no disk access.
+const CHECK_FOLDERS: Duration = Duration::from_secs(5);
+/// The log of the index is moved over once nothing has happened for so long.
+const CHECKPOINT_AFTER: Duration = Duration::from_secs(2);
+
+/// What others ask of the library's thread.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Crawl everything again.
+    Rebuild,
+    /// Answer once all earlier changes are in.
+    Sync(Sender<()>),
+    /// Switch automatic work.
+    SetEnabled(bool),
+    /// Take the disk that is at a folder's path for its own; answers whether there is such a folder.
+    Accept(String, Sender<bool>),
+    /// News from processing.
+    Report(Report),
+    /// Answers at once: the thread is alive.
+    Ping(Sender<()>),
+    /// Ends the thread.
+    Stop,
+}
+
+/// A request to be told when earlier changes are in.
+#[derive(Debug)]
+struct Waiter {
+    number: u64,
+    /// The watch has told everything that came before.
+    passed: bool,
+    reply: Sender<()>,
+}
+
+/// The library's thread and its state.
+pub(crate) struct Keeper {
+    index: Index,
+    shared: Arc<Shared>,
+    watch: Arc<Watch>,
+    crawler: Crawler,
+    commands: Receiver<Command>,
+    /// A channel of one: there are unprocessed entries that were not there before.
+    work: Sender<()>,
+    /// Where barrier files are made.
+    barrier_directory: PathBuf,
+    poll: Duration,
+
+    folders: Vec<Folder>,
+    /// Directories to read; the last one first, so that the queue stays short.
+    tasks: Vec<Task>,
+    queued: HashSet<DirId>,
+    /// Directories being read, and whether they changed meanwhile.
+    in_flight: HashMap<DirId, Flight>,
+    /// Spots whose row was missing in a listing; looked at again when the crawl is over.
+    limbo: Vec<Spot>,
+    crawl: Option<Crawl>,
+    /// Everything must be read once more after the crawl that runs.
+    crawl_again: bool,
+    /// The index was empty: indexes are made after the crawl, and no row can have moved.
+    bulk: bool,
+
+    delta: Delta,
+    limit: RateLimit,
+    /// Earliest time of the next `cache_updated`, while one waits.
+    publish_at: Option<Instant>,
+    processed: Vec<(FileProcessed, usize)>,
+    status: Option<WatcherStatus>,
+    status_at: Instant,
+    /// Something that the state of the watcher says has changed.
+    status_changed: bool,
+    /// It is told without waiting.
+    status_urgent: bool,
+    /// Entries that are an atomic save's temporary file, maybe.
+    young: VecDeque<(Instant, EntryId)>,
+    young_ids: HashSet<EntryId>,
+    work_waits: bool,
+
+    waiters: Vec<Waiter>,
+    next_barrier: u64,
+    next_check: Instant,
+    next_poll: Instant,
+    committed_at: Instant,
+    checkpoint_due: bool,
+    /// The state directory fails; when to try again.
+    storage_retry: Option<Instant>,
+    /// It must be set aside before it is tried again.
+    damaged: bool,
+}
+
+/// One directory being read.
+#[derive(Debug)]
+struct Flight {
+    touched: bool,
+    recursive: bool,
+}
+
+/// The crawl that runs.
+#[derive(Debug)]
+struct Crawl {
+    started: Instant,
+    started_at: SystemTime,
+    files: u64,
+    rebuild: bool,
+    /// It covers all folders, so its figures are those of the library.
+    whole: bool,
+}
+
+/// What a keeper is made of.
+pub(crate) struct Parts {
+    pub(crate) index: Index,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) crawler: Crawler,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) work: Sender<()>,
+    pub(crate) barrier_directory: PathBuf,
+    pub(crate) poll: Duration,
+    pub(crate) folders: Vec<Folder>,
+}
+
+pub(crate) use self::folders::Folder as KeptFolder;
+
+impl Keeper {
+    pub(crate) fn new(parts: Parts) -> Keeper {
+        let now = Instant::now();
+        Keeper {
+            index: parts.index,
+            shared: parts.shared,
+            watch: parts.watch,
+            crawler: parts.crawler,
+            commands: parts.commands,
+            work: parts.work,
+            barrier_directory: parts.barrier_directory,
+            poll: parts.poll,
+            folders: parts.folders,
+            tasks: Vec::new(),
+            queued: HashSet::new(),
+            in_flight: HashMap::new(),
+            limbo: Vec::new(),
+            crawl: None,
+            crawl_again: false,
+            bulk: false,
+            delta: Delta::default(),
+            limit: RateLimit::new(EVENT_BURST, EVENTS_PER_SECOND),
+            publish_at: None,
+            processed: Vec::new(),
+            status: None,
+            status_at: now,
+            status_changed: true,
+            status_urgent: true,
+            young: VecDeque::new(),
+            young_ids: HashSet::new(),
+            work_waits: true,
+            waiters: Vec::new(),
+            next_barrier: 1,
+            next_check: now,
+            next_poll: now + parts.poll,
+            committed_at: now,
+            checkpoint_due: false,
+            storage_retry: None,
+            damaged: false,
+        }
+    }
+
+    /// Runs until [`Command::Stop`] or until all senders are gone.
+    pub(crate) fn run(mut self) {
+        self.watch_barriers();
+        self.start_crawl_of_all(false);
+        loop {
+            let stop = match self.turn() {
+                Ok(stop) => stop,
+                Err(error) => {
+                    self.storage_failed(error);
+                    false
+                }
+            };
+            if stop {
+                break;
+            }
+        }
+        if let Err(error) = self.commit() {
+            log::error!("the last changes could not be written: {error}");
+        }
+        self.checkpoint();
+    }
+
+    /// Waits for something to do and does it; tells whether to stop.
+    fn turn(&mut self) -> Result<bool, IndexError> {
+        let watch = Arc::clone(&self.watch);
+        let never = crossbeam_channel::never();
+        let wake = if watch.is_running() {
+            watch.wake()
+        } else {
+            &never
+        };
+        let deadline = self.deadline();
+        let mut command = None;
+        let mut read = None;
+        if deadline > Instant::now() {
+            select! {
+                recv(self.commands) -> received => command = Some(received.unwrap_or(Command::Stop)),
+                recv(wake) -> _ => {}
+                recv(self.crawler.results()) -> received => read = received.ok(),
+                default(deadline.saturating_duration_since(Instant::now())) => {}
+            }
+        }
+        if self.storage_retry.is_some() {
+            return Ok(self.while_storage_fails(command));
+        }
+        for _ in 0..BATCH {
+            match command.take().or_else(|| self.commands.try_recv().ok()) {
+                Some(Command::Stop) => return Ok(true),
+                Some(command) => self.command(command)?,
+                None => break,
+            }
+        }
+        for _ in 0..4 {
+            let changes = self.watch.take(Instant::now(), BATCH);
+            if changes.is_empty() {
+                break;
+            }
+            self.changes(changes)?;
+        }
+        self.crawled(read)?;
+        self.housekeeping()?;
+        Ok(false)
+    }
+
+    /// Returns when to go on although nothing comes in.
+    fn deadline(&self) -> Instant {
+        let mut deadline = self.next_check.min(self.next_poll);
+        let others = [
+            self.publish_at,
+            self.storage_retry,
+            self.checkpoint_due
+                .then_some(self.committed_at + CHECKPOINT_AFTER),
+            self.index
+                .is_changed()
+                .then_some(self.committed_at + CRAWL_COMMIT),
+            self.status_changed
+                .then_some(self.status_at + publish::STATUS_EVERY),
+        ];
+        for other in others.into_iter().flatten() {
+            deadline = deadline.min(other);
+        }
+        deadline
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), IndexError> {
+        match command {
+            Command::Rebuild => self.rebuild(),
+            Command::Sync(reply) => self.sync(reply),
+            Command::SetEnabled(enabled) => self.set_enabled(enabled)?,
+            Command::Accept(name, reply) => {
+                let known = self.accept(&name)?;
+                // Nobody waits any more: it is done all the same.
+                if reply.send(known).is_err() {
+                    log::debug!("nobody waits for the answer");
+                }
+            }
+            Command::Report(report) => self.report(report)?,
+            Command::Ping(reply) => signal(&reply),
+            Command::Stop => {}
+        }
+        Ok(())
+    }
+
+    fn changes(&mut self, changes: Vec<Change>) -> Result<(), IndexError> {
+        let mut looks = looks::Looks::default();
+        let mut barriers = Vec::new();
+        log::debug!("Watcher activity detected, broadcasting cache update event");
+        for change in changes {
+            log::trace!("change {change:?}");
+            match change {
+                Change::Name {
+                    place,
+                    name,
+                    finished,
+                } => {
+                    looks.name(DirId(place.0), name, finished);
+                }
+                Change::Moved { from, to } => {
+                    looks.moved((DirId(from.0.0), from.1), (DirId(to.0.0), to.1));
+                }
+                Change::Directory(place) => self.read_again(DirId(place.0), false),
+                Change::Itself(place) => self.root_changed(DirId(place.0)),
+                Change::Lost => self.changes_lost(),
+                Change::Barrier(number) => barriers.push(number),
+            }
+        }
+        self.look(looks)?;
+        for waiter in &mut self.waiters {
+            waiter.passed |= barriers.contains(&waiter.number);
+        }
+        Ok(())
+    }
+
+    /// The kernel's queue was full. Which names were lost is unknown, but a directory's change time
+    /// tells whether any was: those come first, then everything, for writes in place.
+    fn changes_lost(&mut self) {
+        log::warn!("the kernel lost notices (its queue was full), looking everywhere");
+        self.start_crawl_of_all(true);
+        self.crawl_again = true;
+    }
+
+    fn housekeeping(&mut self) -> Result<(), IndexError> {
+        let now = Instant::now();
+        if now >= self.next_check {
+            self.next_check = now + CHECK_FOLDERS;
+            self.check_folders()?;
+        }
+        if now >= self.next_poll {
+            self.next_poll = now + self.poll;
+            self.read_polled();
+        }
+        self.ask_crawler();
+        if self.tasks.is_empty() && self.in_flight.is_empty() {
+            self.crawl_ends()?;
+        }
+        let live = self.crawl.is_none() || now >= self.committed_at + CRAWL_COMMIT;
+        if live || !self.processed.is_empty() {
+            self.commit()?;
+        }
+        self.publish(now)?;
+        self.publish_status(now);
+        self.answer_waiters();
+        self.forget_young(now);
+        if self.checkpoint_due && now >= self.committed_at + CHECKPOINT_AFTER {
+            self.checkpoint();
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) {
+        self.checkpoint_due = false;
+        if let Err(error) = self.index.checkpoint() {
+            log::warn!("the index's log could not be moved over: {error}");
+        }
+    }
+
+    fn forget_young(&mut self, now: Instant) {
+        while self.young.front().is_some_and(|(until, _)| *until <= now) {
+            if let Some((_, id)) = self.young.pop_front() {
+                self.young_ids.remove(&id);
+            }
+        }
+    }
+
+    // Sync.
+
+    fn watch_barriers(&self) {
+        let opened = super::disk::open_directory(&self.barrier_directory, &[]);
+        let watched = opened.map_err(std::io::Error::from).and_then(|fd| {
+            use std::os::fd::AsFd;
+            let watched = self.watch.add(crate::watch::BARRIER, fd.as_fd());
+            watched.map_err(|error| std::io::Error::other(error.to_string()))
+        });
+        if let Err(error) = watched {
+            log::warn!(
+                "/api/sync has to read everything, since no barrier can be watched: {error}"
+            );
+        }
+    }
+
+    fn sync(&mut self, reply: Sender<()>) {
+        let number = self.next_barrier;
+        self.next_barrier += 1;
+        let passed = !self.watch.is_watched(crate::watch::BARRIER)
+            || self.watch.barrier(&self.barrier_directory, number).is_err();
+        if passed {
+            self.start_crawl_of_all(false);
+        } else {
+            self.read_polled();
+        }
+        self.waiters.push(Waiter {
+            number,
+            passed,
+            reply,
+        });
+    }
+
+    fn answer_waiters(&mut self) {
+        let busy = self.crawl.is_some()
+            || !self.tasks.is_empty()
+            || !self.in_flight.is_empty()
+            || !self.limbo.is_empty()
+            || !self.delta.is_empty()
+            || self.shared.read().unpublished;
+        if busy {
+            return;
+        }
+        self.waiters.retain(|waiter| {
+            if waiter.passed {
+                signal(&waiter.reply);
+            }
+            !waiter.passed
+        });
+    }
+
+    fn set_enabled(&mut self, enabled: bool) -> Result<(), IndexError> {
+        self.index.begin()?;
+        self.index.set_meta("enabled", i64::from(enabled))?;
+        self.shared.write().enabled = enabled;
+        self.status_changed = true;
+        self.status_urgent = true;
+        self.work_waits |= enabled;
+        self.commit()
+    }
+}
+
+/// Puts a token into a channel of one. That it is full, since an earlier token was not taken yet, or
+/// closed, since nobody waits any more, is as good.
+fn signal(channel: &Sender<()>) {
+    if channel.try_send(()).is_err() {
+        log::trace!("the token was there already, or nobody waits for it");
+    }
+}
