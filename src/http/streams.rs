@@ -377,7 +377,8 @@ impl Streams {
         };
         let waits = !stream.queue.is_empty();
         if waits && now >= stream.progress + settings.stall {
-            return self.remove(key, Ending::Stalled);
+            let ending = stream.ending.map_or(Ending::Stalled, |(ending, _)| ending);
+            return self.remove(key, ending);
         }
         if let Some((ending, until)) = stream.ending {
             if now >= until {
@@ -442,6 +443,7 @@ impl Streams {
         stream.queue.push(&Joined::of_bytes(&last, NO_ENVELOPE));
         let until = Instant::now() + LAST_WORDS;
         stream.ending = Some((ending, until));
+        self.count(ending);
         self.wake_at(key, until);
         self.flush(key);
     }
@@ -458,13 +460,8 @@ impl Streams {
             return;
         };
         self.timers.remove(&(stream.timer, key));
-        let figures = self.shared.parts.events.figures();
-        match ending {
-            Ending::Behind => figures.ended_behind.increment(),
-            Ending::Stalled => figures.ended_stalled.increment(),
-            Ending::Gone => figures.ended_gone.increment(),
-            Ending::Lifetime => figures.ended_lifetime.increment(),
-            Ending::Shutdown => {}
+        if stream.ending.is_none() {
+            self.count(ending);
         }
         log::debug!(
             "event stream ended peer={} reason={ending:?} lag={}",
@@ -476,8 +473,20 @@ impl Streams {
         } else {
             stream.connection.reset();
         }
-        let remaining = figures.clients.add(-1);
+        let remaining = self.shared.parts.events.figures().clients.add(-1);
         log::info!("Client unsubscribed from events (remaining: {remaining})");
+    }
+
+    /// Counts an ending once, when it is decided.
+    fn count(&self, ending: Ending) {
+        let figures = self.shared.parts.events.figures();
+        match ending {
+            Ending::Behind => figures.ended_behind.increment(),
+            Ending::Stalled => figures.ended_stalled.increment(),
+            Ending::Gone => figures.ended_gone.increment(),
+            Ending::Lifetime => figures.ended_lifetime.increment(),
+            Ending::Shutdown => {}
+        }
     }
 
     fn keys(&self) -> Vec<u64> {
