@@ -1,5 +1,8 @@
 //! Tests from outside: real files, real inotify, real sockets; a module per behaviour.
 
+mod events;
+mod figures;
 mod http_server;
+mod polling;
 mod serving;
 mod streams;
