@@ -263,7 +263,8 @@ impl Streams {
         queue.push_replay(opening.records);
         let now = Instant::now();
         let (shortest, longest) = settings.lifetime;
-        let timer = now + settings.heartbeat;
+        let ends_at = now + random_between(shortest, longest);
+        let timer = ends_at.min(now + settings.heartbeat);
         self.timers.insert((timer, key));
         self.streams.insert(
             key,
@@ -275,7 +276,7 @@ impl Streams {
                 queue,
                 blocked: false,
                 progress: now,
-                ends_at: now + random_between(shortest, longest),
+                ends_at,
                 ending: None,
                 timer,
             },
