@@ -24,6 +24,8 @@ pub(crate) struct Load<'a> {
     first: u64,
     arrived: usize,
     arrivals: Vec<Instant>,
+    /// Never read.
+    stalled: Vec<TcpStream>,
 }
 
 struct Client {
@@ -51,6 +53,7 @@ impl<'a> Load<'a> {
             first: u64::MAX,
             arrived: 0,
             arrivals: Vec::new(),
+            stalled: Vec::new(),
         };
         let deadline = Instant::now() + Duration::from_secs(60);
         for place in 0..clients {
@@ -75,6 +78,22 @@ impl<'a> Load<'a> {
             load.read(Some(Duration::from_millis(100)));
         }
         Some(load)
+    }
+
+    /// Opens streams that are never read, and publishes until their buffers must be full.
+    pub(crate) fn stall(&mut self, count: usize) {
+        for _ in 0..count {
+            let mut socket = TcpStream::connect(self.running.address).unwrap();
+            rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 4_096).unwrap();
+            let request = self.running.subscribe();
+            socket.write_all(request.as_bytes()).unwrap();
+            self.stalled.push(socket);
+        }
+        if count > 0 {
+            for _ in 0..20 {
+                self.publish_and_wait(50);
+            }
+        }
     }
 
     /// Reads whatever comes for so long.

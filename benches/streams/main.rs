@@ -7,7 +7,7 @@
 //! `pip install flask gunicorn`. Compare ratios; absolute times are those of the machine.
 //!
 //! Options after `--`: `--clients 100,500`, `--servers shelfcast,nchan,flask`, `--rounds 20`,
-//! `--no-rates`.
+//! `--no-rates`, `--stalled 50` (further streams that are never read).
 
 #![expect(
     clippy::unwrap_used,
@@ -28,6 +28,7 @@ struct Options {
     servers: Vec<Kind>,
     rounds: usize,
     rates: bool,
+    stalled: usize,
 }
 
 fn main() {
@@ -37,6 +38,7 @@ fn main() {
         servers: Kind::ALL.to_vec(),
         rounds: 20,
         rates: true,
+        stalled: 0,
     };
     while let Some(word) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_default();
@@ -54,6 +56,7 @@ fn main() {
                 options.servers.retain(|kind| names.contains(&kind.name()));
             }
             "--rounds" => options.rounds = value().parse().unwrap(),
+            "--stalled" => options.stalled = value().parse().unwrap(),
             "--no-rates" => options.rates = false,
             other => panic!("unknown option {other}"),
         }
@@ -80,13 +83,14 @@ fn measure(running: &Running, clients: usize, options: &Options) {
         println!("| {name} | {clients} | does not open |");
         return;
     };
-    load.settle(Duration::from_secs(1));
+    load.settle(Duration::from_secs(6)); // threads that only opened the streams end
     let idle_start = process::usage(running.pid);
     load.settle(Duration::from_secs(3));
     let open = process::usage(running.pid);
     let switches = open.switches.saturating_sub(idle_start.switches) / 3;
 
     load.publish_and_wait(1); // warms up
+    load.stall(options.stalled);
     let cpu_start = process::usage(running.pid).cpu;
     let mut each = Vec::new();
     let mut last = Vec::new();

@@ -1,6 +1,7 @@
 //! Tests from outside: real files, real inotify, real sockets; a module per behaviour.
 
 mod events;
+mod exhaustion;
 mod figures;
 mod http_server;
 mod polling;
