@@ -92,6 +92,7 @@ pub(crate) fn start(kind: Kind, clients: usize) -> Option<Running> {
             let threads = (clients + 16).to_string();
             let application = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/streams");
             command
+                .env("PYTHONDONTWRITEBYTECODE", "1")
                 .args(["--chdir", application, "--bind", &address.to_string()])
                 .args([
                     "--worker-class",

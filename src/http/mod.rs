@@ -24,6 +24,7 @@ mod router;
 mod server;
 pub mod socket;
 pub mod sse;
+mod stream;
 mod streams;
 mod tally;
 mod workers;
