@@ -2,7 +2,7 @@
 //!
 //! Each event carries a number between tildes; a client has it when it has read that.
 
-use super::servers::Running;
+use super::servers::{Kind, Running};
 use rustix::event::{Timespec, epoll};
 use std::io::{ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
@@ -26,6 +26,8 @@ pub(crate) struct Load<'a> {
     arrivals: Vec<Instant>,
     /// Never read.
     stalled: Vec<TcpStream>,
+    /// Kept until the next, so that closing it does not cut the answer off.
+    answering: Option<TcpStream>,
 }
 
 struct Client {
@@ -54,6 +56,7 @@ impl<'a> Load<'a> {
             arrived: 0,
             arrivals: Vec::new(),
             stalled: Vec::new(),
+            answering: None,
         };
         let deadline = Instant::now() + Duration::from_secs(60);
         for place in 0..clients {
@@ -166,13 +169,25 @@ impl<'a> Load<'a> {
     }
 
     fn publish(&mut self, count: u64) {
-        let mut requests = Vec::new();
-        for _ in 0..count {
-            // About what a processed file weighs.
-            let body = format!("~{}~{}", self.next, "x".repeat(180));
-            self.next += 1;
-            requests.extend_from_slice(self.running.publish(&body).as_bytes());
+        let first = self.next;
+        self.next += count;
+        // About what a processed file weighs.
+        let bodies: Vec<String> = (first..self.next)
+            .map(|number| format!("~{number}~{}", "x".repeat(180)))
+            .collect();
+        if self.running.kind == Kind::Flask {
+            // gunicorn's threads do not go on with a second request that is there already, and
+            // close connections as they like: one request of its own carries all events.
+            let mut socket = TcpStream::connect(self.running.address).unwrap();
+            let request = self.running.publish(&bodies.join("\n"));
+            socket.write_all(request.as_bytes()).unwrap();
+            self.answering = Some(socket);
+            return;
         }
+        let requests: Vec<u8> = bodies
+            .iter()
+            .flat_map(|body| self.running.publish(body).into_bytes())
+            .collect();
         let mut rest = &requests[..];
         while !rest.is_empty() {
             match self.publisher.write(rest) {

@@ -33,11 +33,11 @@ def stream():
 
 @app.route("/publish", methods=["POST"])
 def publish():
-    text = request.get_data(as_text=True)
-    with lock:
-        for client in list(clients):
-            try:
-                client.put_nowait(text)
-            except queue.Full:
-                clients.discard(client)
+    for text in request.get_data(as_text=True).split("\n"):
+        with lock:
+            for client in list(clients):
+                try:
+                    client.put_nowait(text)
+                except queue.Full:
+                    clients.discard(client)
     return "", 202

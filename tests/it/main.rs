@@ -1,9 +1,11 @@
 //! Tests from outside: real files, real inotify, real sockets; a module per behaviour.
 
+mod documentation;
 mod events;
 mod exhaustion;
 mod figures;
 mod http_server;
+mod log_lines;
 mod polling;
 mod serving;
 mod streams;
