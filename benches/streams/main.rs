@@ -21,6 +21,7 @@ mod servers;
 
 use load::Load;
 use servers::{Kind, Running};
+use shelfcast::http::socket::raise_descriptor_limit;
 use std::time::Duration;
 
 struct Options {
@@ -61,7 +62,8 @@ fn main() {
             other => panic!("unknown option {other}"),
         }
     }
-    process::raise_descriptor_limit();
+    // The generator and the servers it starts need a descriptor for each stream.
+    raise_descriptor_limit().unwrap();
     println!(
         "| server | clients | p50 ms | p99 ms | last ms | burst of 50 ms | events/s | KiB/client | threads/client | CPU µs/delivery | switches/s idle |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"

@@ -55,14 +55,3 @@ fn field(status: &str, name: &str) -> u64 {
     let digits = value.and_then(|value| value.split_whitespace().next());
     digits.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
-
-/// Both the generator and the servers it starts need a descriptor for each stream.
-pub(crate) fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let all = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    setrlimit(Resource::Nofile, all).unwrap();
-}

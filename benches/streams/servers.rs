@@ -3,6 +3,7 @@
 use shelfcast::events::types::{ErrorEvent, Event};
 use shelfcast::events::{Broadcaster, Scope, Settings};
 use shelfcast::http::request::{ApiError, Gate, Request, Response, Routes};
+use shelfcast::http::socket::raise_descriptor_limit;
 use shelfcast::http::{Parts, Server, ServerSettings, bind};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -153,7 +154,7 @@ fn nchan(files: &TempDir, port: u16) -> Command {
 
 /// Serves Shelfcast's streams on `address` until standard input ends.
 pub(crate) fn serve(address: &str) {
-    super::process::raise_descriptor_limit();
+    raise_descriptor_limit().unwrap();
     let events = Broadcaster::start(Settings::default()).unwrap();
     let parts = Parts {
         events: events.clone(),
