@@ -100,6 +100,9 @@ impl Appliance {
     /// # Errors
     /// See [`ApplianceError`]; what was started is stopped again.
     pub fn start(config: Config, passed: Vec<TcpListener>) -> Result<Appliance, ApplianceError> {
+        if let Err(error) = http::socket::raise_descriptor_limit() {
+            log::warn!("fewer clients can connect, the limit of descriptors stays low: {error}");
+        }
         let listeners = if passed.is_empty() {
             bind(&config.listen)?
         } else {
@@ -205,6 +208,10 @@ impl Appliance {
     }
 
     fn stop_parts(&mut self) {
+        // Requests that wait would keep the server from ending.
+        if let Some(library) = &self.library {
+            library.give_up_syncs();
+        }
         if let Some(server) = self.server.take() {
             server.stop();
         }

@@ -1,22 +1,21 @@
-//! Which call answers which path: the one `match`.
+//! Which call answers which path: the one `match` for all that is not about events.
+//!
+//! HEAD and OPTIONS are the router's business: HEAD arrives here as GET, and OPTIONS becomes what
+//! the 405 of this module allows.
 
 use std::sync::Arc;
 
-use super::api::{files, history, jobs, library};
+use super::api::{files, history, jobs, library, service};
 use super::request::{ApiError, Request, Response, Routes};
-use crate::library::{EntryId, Library};
+use crate::library::Library;
+use crate::page;
 use crate::processing::Processing;
 
-/// The routes that are not about events.
+/// Answers from the library and from processing, and with the page.
+#[derive(Debug)]
 pub struct ApiRoutes {
     library: Arc<Library>,
     processing: Arc<Processing>,
-}
-
-impl std::fmt::Debug for ApiRoutes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ApiRoutes").finish_non_exhaustive()
-    }
 }
 
 impl ApiRoutes {
@@ -29,86 +28,77 @@ impl ApiRoutes {
         }
     }
 
-    /// The library keeps the switch and tells of it, processing obeys it.
-    fn switch(&self, request: &Request) -> Result<Response, ApiError> {
-        let (enabled, response) = library::switch(&self.library, request)?;
-        self.processing.set_automatic(enabled);
-        Ok(response)
+    fn get(&self, path: &[&str], request: &Request) -> Option<Answered> {
+        let (library, processing) = (&*self.library, &*self.processing);
+        let ok = |response: Response| Some(Ok(response));
+        match path {
+            ["api", "files"] => Some(files::list(library, request)),
+            ["api", "files", id] => Some(files::entry(library, processing, id)),
+            ["api", "cache", "stats"] => ok(library::stats(library)),
+            ["api", "watcher", "status"] => ok(library::watcher(library)),
+            ["api", "sync"] => Some(library::sync(library)),
+            ["api", "jobs"] => Some(jobs::list(processing)),
+            ["api", "jobs", id] => Some(jobs::get(processing, id)),
+            ["api", "history"] => Some(history::list(processing, request)),
+            ["api", "version"] => ok(service::version()),
+            ["health"] => ok(service::health(library)),
+            ["openapi.json"] => ok(service::openapi()),
+            _ => None,
+        }
     }
 
-    fn route(&self, request: &Request) -> Result<Response, ApiError> {
-        let library = &*self.library;
-        let processing = &*self.processing;
-        let path = request.path.trim_start_matches('/');
-        let parts: Vec<&str> = path.split('/').collect();
-        // HEAD is answered as GET, and its body left out by the server.
-        let method = if request.method == "HEAD" {
-            "GET"
-        } else {
-            &request.method
-        };
-        match (method, parts.as_slice()) {
-            ("GET", ["api", "files"]) => files::list(library, request),
-            ("GET", ["api", "files", id]) => {
-                let entry = files::entry(library, id)?;
-                let history = history::of_entry(processing, EntryId(entry.id))?;
-                Ok(Response::json(200, &files::Detailed { entry, history }))
-            }
-            ("GET", ["api", "history"]) => history::list(processing, request),
-            ("GET", ["api", "jobs"]) => jobs::list(processing),
-            ("POST", ["api", "jobs"]) => jobs::create(processing, library, request),
-            ("GET", ["api", "jobs", id]) => jobs::get(processing, id),
-            ("POST", ["api", "jobs", id, "cancel"]) => jobs::cancel(processing, id),
-            ("GET", ["api", "cache", "stats"]) => Ok(library::stats(library)),
-            ("POST", ["api", "cache", "rebuild"]) => Ok(library::rebuild(library)),
-            ("GET", ["api", "watcher", "status"]) => Ok(library::watcher(library)),
-            ("POST", ["api", "watcher"]) => self.switch(request),
-            ("GET", ["api", "sync"]) => library::sync(library),
-            ("POST", ["api", "folders", name, "accept"]) => library::accept(library, name),
-            _ => Err(unknown(request)),
+    fn post(&self, path: &[&str], request: &Request) -> Option<Answered> {
+        let (library, processing) = (&*self.library, &*self.processing);
+        match path {
+            ["api", "cache", "rebuild"] => Some(Ok(library::rebuild(library))),
+            ["api", "watcher"] => Some(library::switch(library, processing, request)),
+            ["api", "folders", name, "accept"] => Some(library::accept(library, name)),
+            ["api", "jobs"] => Some(jobs::create(processing, library, request)),
+            ["api", "jobs", id, "cancel"] => Some(jobs::cancel(processing, id)),
+            _ => None,
         }
     }
 }
+
+type Answered = Result<Response, ApiError>;
 
 impl Routes for ApiRoutes {
     fn answer(&self, request: &Request) -> Response {
-        self.route(request).unwrap_or_else(Response::from)
+        if let Some(response) = page::answer(request) {
+            return response;
+        }
+        let path: Vec<&str> = request.path.trim_start_matches('/').split('/').collect();
+        let answered = match request.method.as_str() {
+            "GET" => self.get(&path, request),
+            "POST" => self.post(&path, request),
+            _ => None,
+        };
+        if let Some(answered) = answered {
+            return answered.unwrap_or_else(Response::from);
+        }
+        let allowed = allowed(&path);
+        if allowed.is_empty() {
+            let message = format!("there is nothing at {:?}", request.path);
+            return ApiError::new(404, "not_found", message).into();
+        }
+        let message = format!("this can be asked with {allowed}");
+        Response::from(ApiError::new(405, "method_not_allowed", message)).with("Allow", allowed)
     }
 }
 
-/// Paths with the methods that they know, for 405.
-const METHODS: [(&str, &str); 12] = [
-    ("/api/history", "GET, HEAD"),
-    ("/api/jobs", "GET, HEAD, POST"),
-    ("/api/jobs/*", "GET, HEAD"),
-    ("/api/jobs/*/cancel", "POST"),
-    ("/api/files", "GET, HEAD"),
-    ("/api/files/*", "GET, HEAD"),
-    ("/api/cache/stats", "GET, HEAD"),
-    ("/api/cache/rebuild", "POST"),
-    ("/api/watcher/status", "GET, HEAD"),
-    ("/api/watcher", "POST"),
-    ("/api/sync", "GET, HEAD"),
-    ("/api/folders/*/accept", "POST"),
-];
-
-fn unknown(request: &Request) -> ApiError {
-    let known = METHODS.iter().find(|(pattern, _)| {
-        let (pattern, path) = (pattern.split('/'), request.path.split('/'));
-        pattern.clone().count() == path.clone().count()
-            && pattern
-                .zip(path)
-                .all(|(pattern, part)| pattern == "*" || pattern == part)
-    });
-    match known {
-        Some((_, methods)) => {
-            let message = format!("{} is not for this path: {methods}", request.method);
-            ApiError::new(405, "method_not_allowed", message)
-        }
-        None => ApiError::new(
-            404,
-            "not_found",
-            format!("there is nothing at {:?}", request.path),
-        ),
+/// The methods that a path knows, for the `Allow` of a 405; empty for no path of ours.
+fn allowed(path: &[&str]) -> &'static str {
+    match path {
+        ["api", "jobs"] => "GET, POST",
+        ["api", "files" | "sync" | "version" | "history"]
+        | ["api", "files" | "jobs", _]
+        | ["api", "cache", "stats"]
+        | ["api", "watcher", "status"]
+        | ["health" | "openapi.json"] => "GET",
+        ["api", "cache", "rebuild"]
+        | ["api", "watcher"]
+        | ["api", "folders", _, "accept"]
+        | ["api", "jobs", _, "cancel"] => "POST",
+        _ => "",
     }
 }

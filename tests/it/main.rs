@@ -2,9 +2,15 @@
 
 mod config;
 mod daemon;
+mod documentation;
+mod events;
+mod exhaustion;
+mod figures;
 mod http_server;
 mod jobs;
+mod log_lines;
 mod logging;
+mod polling;
 mod processing;
 mod processors;
 mod serving;

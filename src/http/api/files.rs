@@ -1,11 +1,12 @@
 //! `/api/files`: the list, page by page, and one entry.
 
-use super::history::ShownResult;
+use super::history::{self, ShownResult};
 use super::{number, parameter};
 use crate::events::types::{Entry, Status};
 use crate::http::request::{ApiError, Request, Response};
 use crate::library::query::{Page, Query, QueryError, Sort, Wanted};
 use crate::library::{Counts, EntryId, IndexError, Library};
+use crate::processing::Processing;
 use serde::Serialize;
 
 const DEFAULT_LIMIT: u64 = 100;
@@ -25,10 +26,10 @@ struct FilesAnswer {
 
 /// One entry with what was done with it.
 #[derive(Serialize)]
-pub(in crate::http) struct Detailed {
+struct Detailed {
     #[serde(flatten)]
-    pub(in crate::http) entry: Entry,
-    pub(in crate::http) history: Vec<ShownResult>,
+    entry: Entry,
+    history: Vec<ShownResult>,
 }
 
 #[derive(Serialize)]
@@ -110,16 +111,16 @@ pub fn list(library: &Library, request: &Request) -> Result<Response, ApiError> 
     Ok(Response::json(200, &FilesAnswer::from(page)).with("ETag", tag))
 }
 
-/// Returns the entry that `GET /api/files/ID` asks for.
+/// Answers `GET /api/files/ID`.
 ///
 /// # Errors
-/// There is no such entry (404), or the index failed (503).
-pub fn entry(library: &Library, id: &str) -> Result<Entry, ApiError> {
-    let id = id.parse().map_err(|_| no_entry(id))?;
-    library
-        .file(EntryId(id))
-        .map_err(|error| failed(&error))?
-        .ok_or_else(|| no_entry(&id.to_string()))
+/// There is no such entry (404), or index or history failed (503).
+pub fn entry(library: &Library, processing: &Processing, id: &str) -> Result<Response, ApiError> {
+    let number = EntryId(id.parse().map_err(|_| no_entry(id))?);
+    let entry = library.file(number).map_err(|error| failed(&error))?;
+    let entry = entry.ok_or_else(|| no_entry(id))?;
+    let history = history::of_entry(processing, number)?;
+    Ok(Response::json(200, &Detailed { entry, history }))
 }
 
 fn no_entry(id: &str) -> ApiError {

@@ -5,6 +5,7 @@ pub mod files;
 pub mod history;
 pub mod jobs;
 pub mod library;
+pub mod service;
 
 use super::request::{ApiError, Request};
 use serde::de::DeserializeOwned;

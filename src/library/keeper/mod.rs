@@ -55,8 +55,10 @@ pub(crate) enum Command {
     Rebuild,
     /// Answer once all earlier changes are in.
     Sync(Sender<()>),
-    /// Switch automatic work.
-    SetEnabled(bool),
+    /// Answer nobody who waits for a sync any more: the service is about to stop.
+    GiveUpSyncs,
+    /// Switch automatic work; answers when it is written down.
+    SetEnabled(bool, Sender<()>),
     /// Take the disk that is at a folder's path for its own; answers whether there is such a folder.
     Accept(String, Sender<bool>),
     /// News from processing.
@@ -294,7 +296,11 @@ impl Keeper {
         match command {
             Command::Rebuild => self.rebuild(),
             Command::Sync(reply) => self.sync(reply),
-            Command::SetEnabled(enabled) => self.set_enabled(enabled)?,
+            Command::GiveUpSyncs => self.waiters.clear(),
+            Command::SetEnabled(enabled, reply) => {
+                self.set_enabled(enabled)?;
+                signal(&reply);
+            }
             Command::Accept(name, reply) => {
                 let known = self.accept(&name)?;
                 // Nobody waits any more: it is done all the same.
@@ -448,7 +454,11 @@ impl Keeper {
         self.status_changed = true;
         self.status_urgent = true;
         self.work_waits |= enabled;
-        self.commit()
+        self.commit()?;
+        // A switch must survive the power going now, and a checkpoint is on the disk when it returns.
+        self.checkpoint();
+        self.publish_status(Instant::now());
+        Ok(())
     }
 }
 

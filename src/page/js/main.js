@@ -101,13 +101,10 @@ function tick() {
 
 /** What a stream tells at its beginning; polling tells only what changes. */
 async function askState() {
-  try {
-    const [status, list] = await Promise.all([call("api/watcher/status"), call("api/jobs")]);
-    deliver({ type: "watcher_status", data: status }, true);
-    for (const job of [...list.jobs].reverse()) deliver({ type: "job_updated", data: job }, true);
-  } catch {
-    // The state in the header says that the server is away.
-  }
+  // Where one fails, the state in the header says that the server is away.
+  const [status, list] = await Promise.allSettled([call("api/watcher/status"), call("api/jobs")]);
+  if (status.value) deliver({ type: "watcher_status", data: status.value }, true);
+  for (const job of list.value?.jobs?.toReversed() ?? []) deliver({ type: "job_updated", data: job }, true);
 }
 
 $("live-retry").addEventListener("click", () => share.check());

@@ -33,14 +33,14 @@ test("the page obeys its own policy", async ({ shelf, browser }) => {
 });
 
 test("a token is asked for when it is needed, sent as a header, and kept", async ({ shelf, browser }) => {
-  const nas = await shelf({ files: { "comics/a.cbz": "a" }, token: "open sesame" });
+  const nas = await shelf({ files: { "comics/a.cbz": "a" }, token: "open-sesame" });
   const tab = await (await browser()).open(nas.url);
   await tab.row("a.cbz"); // looking is free
   await tab.page.click("#watcher");
   await tab.page.fill("#token", "wrong");
   await tab.page.keyboard.press("Enter");
   await tab.has("#ask", "did not take this token");
-  await tab.page.fill("#token", "open sesame");
+  await tab.page.fill("#token", "open-sesame");
   await tab.page.keyboard.press("Enter");
   await until("paused", async () => (await tab.page.getAttribute("#watcher", "aria-checked")) === "false");
   await tab.page.reload();
