@@ -307,24 +307,25 @@ impl Drop for Unmount {
 
 #[test]
 fn live_files_go_before_the_items_of_a_job() {
-    let script = "echo \"$SHELFCAST_NAME\" >> $BASE/runs; sleep 0.05";
-    let daemon = Daemon::new().script("slow", script).manual();
+    let script = "echo \"$SHELFCAST_NAME\" >> $BASE/runs; test ! -e $BASE/slow || sleep 0.05";
+    let daemon = Daemon::new().script("tag", script).start();
     for number in 0..100 {
         daemon.write(&format!("{number:03}.cbz"), number.to_string());
     }
-    let daemon = daemon.start();
-    daemon.eventually("all are known", || daemon.files().len() == 100);
+    daemon.eventually("all are processed", || daemon.lines("runs").len() == 100);
+    daemon.wait_idle();
+    std::fs::write(daemon.base().join("slow"), "").unwrap();
     let job = daemon.job(&json!({"action": "process", "scope": "all"}));
-    daemon.eventually("the job runs", || daemon.lines("runs").len() >= 4);
-    daemon.post("/api/watcher", &json!({"enabled": true}));
+    daemon.eventually("the job runs", || daemon.lines("runs").len() >= 104);
+    let before = daemon.lines("runs").len();
     daemon.write("live.cbz", "live");
-    daemon.eventually("the live one ran", || {
-        daemon.lines("runs").contains(&"live.cbz".to_owned())
-    });
+    let live = "live.cbz".to_owned();
+    daemon.eventually("the live one ran", || daemon.lines("runs").contains(&live));
+    let at = daemon.lines("runs").iter().position(|name| *name == live);
+    assert!(at.unwrap() < before + 40, "{at:?}, when {before} had run");
     daemon.wait_job(&job);
     daemon.wait_idle();
-    let runs = daemon.lines("runs");
-    assert_eq!(runs.len(), 101, "none twice");
+    assert_eq!(daemon.lines("runs").len(), 201, "none twice");
 }
 
 /// Each example of docs/PROCESSORS.md is run as it stands there, where its tool is installed.
