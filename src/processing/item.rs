@@ -71,7 +71,7 @@ impl Run<'_> {
         let look = file::look(file.as_fd()).map_err(|error| self.unreadable(error))?;
         let is_known = look.is(&item.stamp);
         self.check_complete(&file, &look)?;
-        if !is_known && !self.is_news(&look) {
+        if !is_known && !self.is_news() {
             return Err(if self.task.work == Work::Verify {
                 Outcome::Nothing // what was written since is nothing to verify
             } else {
@@ -104,15 +104,11 @@ impl Run<'_> {
         self.commands(subject, hash)
     }
 
-    /// Tells whether the same file was written to without the library being told (O_TMPFILE with
-    /// linkat, a mapping on some file systems), for it had time to hear of it. It learns of it from
-    /// the result.
-    fn is_news(&self, look: &Look) -> bool {
-        let stamp = &self.task.item.stamp;
-        self.task.work != Work::Verify
-            && self.task.missed() >= MISSED_BY_THE_LIBRARY
-            && stamp.ino != 0
-            && stamp.ino == look.ino
+    /// Tells whether the file was written to without the library being told (O_TMPFILE with linkat,
+    /// a mapping, a network file system), for it had time to hear of it. It learns of it from the
+    /// result.
+    fn is_news(&self) -> bool {
+        self.task.work != Work::Verify && self.task.missed() >= MISSED_BY_THE_LIBRARY
     }
 
     fn check_complete(&self, file: &OwnedFd, look: &Look) -> Result<(), Broken> {
