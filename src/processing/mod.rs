@@ -230,6 +230,7 @@ impl Processing {
                 .collect::<Result<_, _>>()
                 .map_err(ProcessingError::Glob)?,
             scratch: Scratch::open(state_dir).map_err(state)?,
+            store: Arc::clone(&store),
             stop: Flag::default(),
         });
         let workers = settings.workers.max(1);
