@@ -1,7 +1,11 @@
 //! Tests from outside: real files, real inotify, real sockets; a module per behaviour.
 
+#![expect(unreachable_pub, reason = "helpers are shared between modules of this binary")]
+
 mod config;
+mod helper;
 mod http_server;
+mod library;
 mod logging;
 mod serving;
 mod streams;
