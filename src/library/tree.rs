@@ -188,6 +188,18 @@ impl Tree {
         all
     }
 
+    /// Tells whether `dir` is `above` or below it.
+    pub(crate) fn is_below(&self, dir: DirId, above: DirId) -> bool {
+        let mut at = Some(dir);
+        while let Some(dir) = at {
+            if dir == above {
+                return true;
+            }
+            at = self.dirs.get(&dir).and_then(|dir| dir.parent);
+        }
+        false
+    }
+
     /// Returns the names from the folder's root (excluded) down to `dir`.
     pub(crate) fn components(&self, dir: DirId) -> Vec<&[u8]> {
         let mut names = Vec::new();

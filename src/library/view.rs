@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 
@@ -98,7 +98,8 @@ pub(crate) struct View {
     pub(crate) folders: Vec<FolderView>,
     /// Version that the last `cache_updated` carried.
     pub(crate) version: u64,
-    /// Something is committed whose `cache_updated` is still to come.
+    /// The tree is ahead of the rows that a reader sees: a directory has moved or gone, and the commit
+    /// that says so is still to come.
     pub(crate) unpublished: bool,
     pub(crate) crawling: bool,
     pub(crate) last_crawl: Option<CrawlStats>,
@@ -219,6 +220,8 @@ struct Readers {
 
 /// Connections kept open between requests: 1 MiB of page cache each at most.
 const IDLE_READERS: usize = 4;
+/// Longest wait for a moment at which everything belongs together.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 impl Shared {
     pub(crate) fn new(view: View, directory: PathBuf, events: Broadcaster) -> Shared {
@@ -240,13 +243,14 @@ impl Shared {
         self.view.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the view at a moment when every commit has been published: what is read then and the
-    /// id of the last event belong together. Waits for a fraction of a second where changes come
-    /// faster than events may.
+    /// Returns the view at a moment when tree, rows and the id of the last event belong together. That
+    /// is nearly always; it waits for a commit where directories are being moved or removed, but not
+    /// longer than [`PATIENCE`] while that goes on and on: the deltas put right what is then amiss.
     pub(crate) fn read_published(&self) -> RwLockReadGuard<'_, View> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let view = self.read();
-            if !view.unpublished {
+            if !view.unpublished || Instant::now() >= deadline {
                 return view;
             }
             drop(view);

@@ -1,6 +1,9 @@
 //! Tests from outside: real files, real inotify, real sockets; a module per behaviour.
 
-#![expect(unreachable_pub, reason = "helpers are shared between modules of this binary")]
+#![expect(
+    unreachable_pub,
+    reason = "helpers are shared between modules of this binary"
+)]
 
 mod config;
 mod helper;

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::Keeper;
+use super::tasks::Task;
 use crate::events::types::Status;
+use crate::glob::Selection;
 use crate::library::delta::{Difference, MOST_ENTRIES};
 use crate::library::disk::FileMeta;
 use crate::library::index::{EntryRow, IndexError};
@@ -12,6 +14,8 @@ use crate::library::tree::{DirId, Identity};
 
 /// An entry that is younger and is renamed over another was the temporary file of an atomic save.
 const YOUNG: Duration = Duration::from_secs(2);
+/// Bounds the memory while a crawl finds entries faster than anybody saves files.
+const MOST_YOUNG: usize = 16_384;
 
 impl Keeper {
     /// Applies actions in an order in which no two things ever have one name.
@@ -55,6 +59,7 @@ impl Keeper {
                 Action::Move(id, spot, meta) => self.move_entry(id, &spot, &meta, park)?,
                 Action::Change(id, meta) => self.change_entry(id, &meta)?,
                 Action::Add(spot, meta) => self.add_entry(&spot, &meta)?,
+                Action::Doubt(spot) => self.doubt(spot),
                 Action::Remove(_) | Action::RemoveDirectory(_) => {}
             }
         }
@@ -62,11 +67,14 @@ impl Keeper {
     }
 
     fn add_entry(&mut self, spot: &Spot, meta: &FileMeta) -> Result<(), IndexError> {
+        if self.shared.read().tree.get(spot.0).is_none() {
+            return Ok(()); // its directory went in the same batch
+        }
         let id = self.index.add_entry(spot.0, &spot.1, meta)?;
         let folder = self.count_in(spot.0, Status::Unprocessed, false, meta.size);
         self.delta.note(id, Difference::Added, folder);
         self.work_waits = true;
-        if self.crawl.is_none() {
+        if self.young.len() < MOST_YOUNG {
             self.young.push_back((Instant::now() + YOUNG, id));
             self.young_ids.insert(id);
         }
@@ -125,12 +133,13 @@ impl Keeper {
 
     fn park_entry(&mut self, id: EntryId) -> Result<(), IndexError> {
         if let Some(row) = self.index.entry(id)? {
-            self.count_out(
+            let left = self.count_out(
                 row.dir,
                 row.status,
                 row.duplicate_of.is_some(),
                 row.meta.size,
             );
+            self.delta.folders.insert(left);
             self.index.park_entry(id)?;
         }
         Ok(())
@@ -146,9 +155,13 @@ impl Keeper {
         let Some(before) = self.index.entry(id)? else {
             return Ok(());
         };
+        if self.shared.read().tree.get(spot.0).is_none() {
+            return self.remove_entry(id); // its new directory went in the same batch
+        }
         let duplicate = before.duplicate_of.is_some();
         if !parked {
-            self.count_out(before.dir, before.status, duplicate, before.meta.size);
+            let left = self.count_out(before.dir, before.status, duplicate, before.meta.size);
+            self.delta.folders.insert(left);
         }
         self.index.place_entry(&before, spot.0, &spot.1)?;
         let folder = self.count_in(spot.0, before.status, duplicate, before.meta.size);
@@ -258,11 +271,17 @@ impl Keeper {
     // Directories.
 
     fn add_directory(&mut self, spot: &Spot, identity: Identity) -> Result<(), IndexError> {
+        let folder = self
+            .shared
+            .read()
+            .tree
+            .get(spot.0)
+            .map(|parent| parent.folder);
+        let Some(folder) = folder else {
+            return Ok(()); // the directory above went in the same batch
+        };
         let id = self.index.add_dir(Some(spot.0), &spot.1, identity)?;
         let mut view = self.shared.write();
-        let Some(folder) = view.tree.get(spot.0).map(|parent| parent.folder) else {
-            return Ok(());
-        };
         view.tree
             .insert(id, Some(spot.0), &spot.1, folder, identity);
         drop(view);
@@ -286,8 +305,21 @@ impl Keeper {
     }
 
     fn move_directory(&mut self, dir: DirId, spot: &Spot) -> Result<(), IndexError> {
+        let view = self.shared.read();
+        let possible = view.tree.get(dir).is_some()
+            && view.tree.get(spot.0).is_some()
+            && !view.tree.is_below(spot.0, dir);
+        drop(view);
+        if !possible {
+            // The directory above went, or is still believed to be below this one, since a notice is
+            // on its way: what is there then is added.
+            self.remove_directory(dir)?;
+            self.read_again(spot.0, false);
+            return Ok(());
+        }
         self.index.place_dir(dir, spot.0, &spot.1)?;
         let mut view = self.shared.write();
+        view.unpublished = true;
         let before = view.tree.get(dir).map(|known| known.folder);
         view.tree.place(dir, spot.0, &spot.1);
         let after = view.tree.get(dir).map(|known| known.folder);
@@ -299,14 +331,27 @@ impl Keeper {
         };
         if before == after && number > MOST_ENTRIES as u64 {
             self.delta.note_many(number, after);
-        } else {
+        } else if number > 0 {
             for below in below {
                 self.entries_moved(below, before, after)?;
             }
         }
-        // Other globs may hold at the new place, and names may have changed on the way.
-        self.read_again(dir, true);
+        self.delta.folders.insert(before);
+        // Its watches moved with it, so what is below need not be read, unless other globs hold at the
+        // new place or it was not watched.
+        let unless_changed = before == after && self.has_no_globs(after);
+        self.tasks.touch(dir);
+        self.tasks.add(Task {
+            dir,
+            recursive: true,
+            unless_changed,
+        });
         Ok(())
+    }
+
+    fn has_no_globs(&self, folder: usize) -> bool {
+        let folder = self.folders.get(folder);
+        folder.is_some_and(|folder| *folder.selection == Selection::default())
     }
 
     /// Tells of the entries in `dir`, whose paths changed with a directory above.
@@ -334,7 +379,10 @@ impl Keeper {
     }
 
     pub(super) fn remove_directory(&mut self, dir: DirId) -> Result<(), IndexError> {
-        let below = self.shared.read().tree.subtree(dir);
+        let mut view = self.shared.write();
+        view.unpublished = true;
+        let below = view.tree.subtree(dir);
+        drop(view);
         for dir in below.into_iter().rev() {
             let mut ids = Vec::new();
             self.index.each_in(dir, |_, id, _| ids.push(id))?;

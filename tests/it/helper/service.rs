@@ -118,7 +118,7 @@ impl Service {
     pub(super) fn kill(&mut self) {
         // Its whole group, since a tool that traces it outlives it otherwise.
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            drop(kill_process_group(self.pid(), Signal::KILL));
+            kill_process_group(self.pid(), Signal::KILL).unwrap_or_default();
             self.child.wait().unwrap();
         }
     }
