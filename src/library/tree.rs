@@ -188,16 +188,19 @@ impl Tree {
         all
     }
 
-    /// Tells whether `dir` is `above` or below it.
+    /// Tells whether `dir` is `above` or below it; what is detached is below nothing.
     pub(crate) fn is_below(&self, dir: DirId, above: DirId) -> bool {
-        let mut at = Some(dir);
-        while let Some(dir) = at {
-            if dir == above {
-                return true;
+        let mut at = dir;
+        while at != above {
+            let Some(known) = self.dirs.get(&at) else {
+                return false;
+            };
+            match known.parent {
+                Some(parent) if self.child(parent, &known.name) == Some(at) => at = parent,
+                _ => return false,
             }
-            at = self.dirs.get(&dir).and_then(|dir| dir.parent);
         }
-        false
+        true
     }
 
     /// Returns the names from the folder's root (excluded) down to `dir`.

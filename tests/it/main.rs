@@ -6,6 +6,7 @@
 )]
 
 mod config;
+mod disorder;
 mod helper;
 mod http_server;
 mod library;
@@ -13,3 +14,4 @@ mod logging;
 mod serving;
 mod streams;
 mod systemd;
+mod watching;

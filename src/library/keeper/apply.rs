@@ -1,5 +1,6 @@
 //! Writing differences to the index, the tree, the counts and the delta: always all four.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::Keeper;
@@ -11,6 +12,7 @@ use crate::library::disk::FileMeta;
 use crate::library::index::{EntryRow, IndexError};
 use crate::library::reconcile::{Action, EntryId, Spot};
 use crate::library::tree::{DirId, Identity};
+use crate::watch::Told;
 
 /// An entry that is younger and is renamed over another was the temporary file of an atomic save.
 const YOUNG: Duration = Duration::from_secs(2);
@@ -30,10 +32,16 @@ impl Keeper {
             .filter(|action| matches!(action, Action::Move(..)))
             .count();
         let park = moves > 1 || !removals.is_empty();
+        let mut left: HashMap<DirId, Spot> = HashMap::new();
         for action in &rest {
             match action {
                 Action::Move(id, ..) if park => self.park_entry(*id)?,
-                Action::MoveDirectory(dir, _) => self.shared.write().tree.detach(*dir),
+                Action::MoveDirectory(dir, _) => {
+                    left.extend(self.spot_of(*dir).map(|spot| (*dir, spot)));
+                    let mut view = self.shared.write();
+                    view.unpublished = true;
+                    view.tree.detach(*dir);
+                }
                 _ => {}
             }
         }
@@ -53,7 +61,10 @@ impl Keeper {
         });
         for action in directories.into_iter().chain(files) {
             match action {
-                Action::MoveDirectory(dir, spot) => self.move_directory(dir, &spot)?,
+                Action::MoveDirectory(dir, spot) => {
+                    let left = left.remove(&dir);
+                    self.move_directory(dir, &spot, left)?;
+                }
                 Action::ReplaceDirectory(dir, identity) => self.replace_directory(dir, identity)?,
                 Action::AddDirectory(spot, identity) => self.add_directory(&spot, identity)?,
                 Action::Move(id, spot, meta) => self.move_entry(id, &spot, &meta, park)?,
@@ -74,6 +85,9 @@ impl Keeper {
         let folder = self.count_in(spot.0, Status::Unprocessed, false, meta.size);
         self.delta.note(id, Difference::Added, folder);
         self.work_waits = true;
+        if meta.links > 1 && !self.bulk {
+            self.look_at_links(id, meta.identity, Some(meta))?;
+        }
         if self.young.len() < MOST_YOUNG {
             self.young.push_back((Instant::now() + YOUNG, id));
             self.young_ids.insert(id);
@@ -87,7 +101,7 @@ impl Keeper {
         };
         self.change_content(&row, meta)?;
         if meta.links > 1 {
-            self.look_at_links(id, meta.identity)?;
+            self.look_at_links(id, meta.identity, Some(meta))?;
         }
         Ok(())
     }
@@ -107,25 +121,27 @@ impl Keeper {
         Ok(())
     }
 
-    /// A write through one name is told for that name alone, so the others are looked at too.
-    fn look_at_links(&mut self, id: EntryId, identity: Identity) -> Result<(), IndexError> {
-        if !identity.is_known() || self.bulk {
+    /// A write through one name is told for that name alone, so the others are looked at too, unless
+    /// the index has them as the file is `now`.
+    fn look_at_links(
+        &mut self,
+        id: EntryId,
+        identity: Identity,
+        now: Option<&FileMeta>,
+    ) -> Result<(), IndexError> {
+        if !identity.is_known() {
+            return Ok(());
+        }
+        if self.bulk {
+            // There is no index to find them by yet.
+            self.crawl_again |= now.is_some_and(|now| now.links > 1);
             return Ok(());
         }
         for row in self.index.entries_by_identity(identity)? {
-            if row.id == id {
-                continue;
-            }
-            let Ok(opened) = self.open(row.dir) else {
-                continue;
-            };
-            let spot = (row.dir, row.name.clone());
-            if let Ok(Some(Some(crate::library::disk::Found::File(meta)))) =
-                self.look_at(&opened, &spot)
-                && meta.identity == identity
-                && (meta.size, meta.modified) != (row.meta.size, row.meta.modified)
-            {
-                self.change_content(&row, &meta)?;
+            let same = now
+                .is_some_and(|now| (now.size, now.modified) == (row.meta.size, row.meta.modified));
+            if row.id != id && !same {
+                self.links.name(row.dir, row.name, Told::Touched);
             }
         }
         Ok(())
@@ -179,6 +195,7 @@ impl Keeper {
             return Ok(());
         };
         self.index.remove_entry(id)?;
+        self.look_at_links(id, row.meta.identity, None)?; // it may have been written through this name last
         let folder = self.count_out(
             row.dir,
             row.status,
@@ -304,19 +321,38 @@ impl Keeper {
         Ok(())
     }
 
-    fn move_directory(&mut self, dir: DirId, spot: &Spot) -> Result<(), IndexError> {
-        let view = self.shared.read();
-        let possible = view.tree.get(dir).is_some()
-            && view.tree.get(spot.0).is_some()
-            && !view.tree.is_below(spot.0, dir);
-        drop(view);
-        if !possible {
-            // The directory above went, or is still believed to be below this one, since a notice is
-            // on its way: what is there then is added.
-            self.remove_directory(dir)?;
+    /// Moves a detached directory, which was at `left`, to `spot`.
+    fn move_directory(
+        &mut self,
+        dir: DirId,
+        spot: &Spot,
+        left: Option<Spot>,
+    ) -> Result<(), IndexError> {
+        let mut view = self.shared.write();
+        if view.tree.get(dir).is_none() {
+            return Ok(());
+        }
+        let possible = |to: &Spot| {
+            view.tree.get(to.0).is_some()
+                && !view.tree.is_below(to.0, dir)
+                && view.tree.child(to.0, &to.1).is_none()
+        };
+        if !possible(spot) {
+            // The directory above has gone, or is believed to be below this one, since the notice of
+            // its own move is on its way.
+            let back = left.filter(|left| possible(left));
+            if let Some((parent, name)) = &back {
+                view.tree.place(dir, *parent, name);
+            }
+            drop(view);
+            match back {
+                Some(left) => self.doubt(left),
+                None => self.remove_directory(dir)?,
+            }
             self.read_again(spot.0, false);
             return Ok(());
         }
+        drop(view);
         self.index.place_dir(dir, spot.0, &spot.1)?;
         let mut view = self.shared.write();
         view.unpublished = true;

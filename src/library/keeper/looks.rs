@@ -41,6 +41,10 @@ impl Looks {
         hint.renamed_from = Some(from);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     fn hint(&mut self, spot: Spot) -> &mut Hint {
         self.names
             .entry(spot.0)

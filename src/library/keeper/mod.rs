@@ -25,6 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender, select};
 
 use self::folders::Folder;
+use self::looks::Looks;
 use self::tasks::Tasks;
 use super::crawl::Crawler;
 use super::delta::Delta;
@@ -98,6 +99,8 @@ pub(crate) struct Keeper {
     /// looked at again when nothing is being read and a moment has passed.
     limbo: Vec<Spot>,
     limbo_until: Instant,
+    /// Other names of files that were written or removed through one of them.
+    links: Looks,
     crawl: Option<Crawl>,
     /// Everything must be read once more after the crawl that runs.
     crawl_again: bool,
@@ -174,6 +177,7 @@ impl Keeper {
             tasks: Tasks::default(),
             limbo: Vec::new(),
             limbo_until: now,
+            links: Looks::default(),
             crawl: None,
             crawl_again: false,
             bulk: false,
@@ -269,6 +273,7 @@ impl Keeper {
         let others = [
             self.publish_at,
             self.storage_retry,
+            (!self.links.is_empty()).then_some(self.committed_at),
             (!self.limbo.is_empty() && self.tasks.is_empty()).then_some(self.limbo_until),
             self.checkpoint_due
                 .then_some(self.committed_at + CHECKPOINT_AFTER),
@@ -303,7 +308,7 @@ impl Keeper {
     }
 
     fn changes(&mut self, changes: Vec<Change>) -> Result<(), IndexError> {
-        let mut looks = looks::Looks::default();
+        let mut looks = Looks::default();
         let mut barriers = Vec::new();
         log::debug!("Watcher activity detected, broadcasting cache update event");
         for change in changes {
@@ -345,6 +350,8 @@ impl Keeper {
             self.next_poll = now + self.poll;
             self.read_polled();
         }
+        let links = std::mem::take(&mut self.links);
+        self.look(links)?;
         self.ask_crawler();
         if self.tasks.is_empty() {
             self.crawl_ends()?;
@@ -415,6 +422,7 @@ impl Keeper {
         let busy = self.crawl.is_some()
             || !self.tasks.is_empty()
             || !self.limbo.is_empty()
+            || !self.links.is_empty()
             || !self.delta.is_empty()
             || self.index.is_changed();
         if busy {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::looks::Looks;
 use super::{Command, Keeper};
 use crate::events::types::Status;
 use crate::library::delta::Delta;
@@ -166,6 +167,7 @@ impl Keeper {
         }
         self.tasks.retain(|_| false);
         self.limbo.clear();
+        self.links = Looks::default();
         self.crawl = None;
         self.load()?;
         // A write that works is the proof.

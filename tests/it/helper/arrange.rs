@@ -40,6 +40,11 @@ impl Arrangement {
         self.directory.path().join("library")
     }
 
+    /// Returns the directory that holds library and state.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Returns the state directory.
     pub fn state(&self) -> &Path {
         &self.launch.state

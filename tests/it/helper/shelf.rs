@@ -259,6 +259,10 @@ impl Shelf {
         Ok(())
     }
 
+    pub fn is_running(&self) -> bool {
+        self.service.is_some()
+    }
+
     pub fn restart(&mut self) {
         self.stop();
         self.start_again();
