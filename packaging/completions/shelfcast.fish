@@ -1,0 +1,10 @@
+# Completion of shelfcast for fish.
+complete -c shelfcast -f -a '(__fish_complete_directories)'
+complete -c shelfcast -s c -l config -r -F -d 'Read this TOML file'
+complete -c shelfcast -s l -l listen -x -d 'Listen on this address'
+complete -c shelfcast -l state -x -a '(__fish_complete_directories)' -d 'Keep the index here'
+complete -c shelfcast -l log -x -a 'error warn info debug trace' -d 'How much the log tells'
+complete -c shelfcast -l check-config -d 'Check everything, print the configuration in effect'
+complete -c shelfcast -l print-drop-in -d 'Print what systemd must allow'
+complete -c shelfcast -s h -l help -d 'Print a summary'
+complete -c shelfcast -s V -l version -d 'Print version, commit and target'
