@@ -22,6 +22,10 @@ export class Health {
     this.watcherSwitch();
     $("rebuild").addEventListener("click", () => this.act("api/cache/rebuild", null, t("rebuildStarted")));
     this.plot();
+  }
+
+  /** Reads the figures as long as they are on the screen. Not needed for the first view. */
+  follow() {
     setInterval(() => this.visible() && this.figures(), FIGURES_MS);
     new IntersectionObserver(([entry]) => {
       this.onScreen = entry.isIntersecting;

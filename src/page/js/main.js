@@ -45,6 +45,7 @@ function deliver(event, old) {
   if (type === "reset") {
     jobs.forget();
     health.forget();
+    checkVersion();
     if (shown.state === "polling") askState();
   } else if (type === "watcher_status") {
     health.watcher(data);
@@ -98,6 +99,16 @@ function tick() {
   const text = state === "waiting" ? (seconds > 0 ? t("liveWaiting", { n: seconds }) : t("liveTrying")) : t(words[state]);
   setText($("live-text"), text);
 }
+
+/** After an update of the server this page is the old one, until it is loaded again. */
+async function checkVersion() {
+  const now = await fetch(base, { cache: "no-cache" }).then((response) => response.text()).catch(() => "");
+  const program = (document) => document.querySelector("script[type=module]")?.getAttribute("src");
+  // Parsed for its one address; nothing of it gets into the page.
+  const next = program(new DOMParser().parseFromString(now, "text/html"));
+  if (next && next !== program(document)) $("update").hidden = false;
+}
+$("update").addEventListener("click", () => location.reload());
 
 /** What a stream tells at its beginning; polling tells only what changes. */
 async function askState() {
@@ -177,4 +188,8 @@ addEventListener("keydown", (event) => {
   act();
 });
 
-sync.now();
+sync.now().then(() => {
+  // Not needed for the first view, and so asked for after it.
+  health.follow();
+  document.head.append(el("link", { rel: "icon", type: "image/svg+xml", href: meta("icon") }));
+});

@@ -12,9 +12,12 @@ test("a restart of the server is survived, and what came meanwhile is shown", as
   await until("a state that is not live", async () => (await tab.page.getAttribute("#live", "data-state")) !== "live");
   assert.ok(tab.console.some((line) => line === "warning: SSE: Connection error, will retry in 5s"), tab.console.join("\n"));
   await nas.add({ "comics/b.cbz": "b" });
+  tab.requests.length = 0;
   await nas.up();
   await tab.state("live", 30_000);
   await tab.row("b.cbz");
+  assert.ok(tab.requests.filter((url) => url.includes("api/files")).length <= 2, "the list was read again and again");
+  assert.ok(await tab.page.isHidden("#update"), "the same version calls for no reload");
   await nas.add({ "comics/c.cbz": "c" });
   await tab.row("c.cbz");
   tab.check();
