@@ -173,7 +173,7 @@ function help() {
 }
 
 addEventListener("keydown", (event) => {
-  const typing = event.target.closest?.("input, select, textarea, dialog");
+  const typing = event.target.closest?.("input, select, textarea") || document.querySelector("dialog[open]");
   if (event.key === "Escape" && event.target === $("search") && $("search").value === "") $("grid").focus();
   if (event.ctrlKey || event.metaKey || event.altKey || typing) return;
   const acts = {
@@ -191,5 +191,6 @@ addEventListener("keydown", (event) => {
 sync.now().then(() => {
   // Not needed for the first view, and so asked for after it.
   health.follow();
+  feed.past();
   document.head.append(el("link", { rel: "icon", type: "image/svg+xml", href: meta("icon") }));
 });

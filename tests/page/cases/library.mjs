@@ -43,7 +43,8 @@ test("search, filter and order narrow the list, with counts", async ({ shelf, br
   await until("everything processed", async () => (await nas.get("api/files")).counts.processed === 5);
   await tab.page.click(".chip[data-status=duplicate]");
   await tab.has("#range", "1 of 1 file");
-  assert.deepEqual(await tab.names(), ["copy of 1.jpg"].filter((name) => name) );
+  const [duplicate] = await tab.names();
+  assert.ok(["1.cbz", "copy of 1.jpg"].includes(duplicate), duplicate); // the one that was found later
   await tab.page.click(".chip[data-status=all]");
   await tab.page.selectOption("#sort", "-name");
   await until("the last first", async () => (await tab.names())[0] === "copy of 1.jpg");
