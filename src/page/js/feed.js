@@ -86,8 +86,8 @@ export class Feed {
   }
 
   line([kind, text, title], at) {
-    return el("li", { class: `f-${kind}`, title: title || null }, icon(kind), el("span", { class: "what", dir: "auto", text }),
-      el("time", { datetime: format.iso(at), title: format.date(at), text: format.time(at) }));
+    return el("li", { title: title || null }, icon(kind), el("span", { class: "what", dir: "auto", text }),
+      el("time", { datetime: format.iso(at), title: format.date(at), text: format.moment(at) }));
   }
 
   draw() {

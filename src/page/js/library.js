@@ -129,6 +129,7 @@ export class Library {
       // The next scroll asks again.
     } finally {
       this.loading = false;
+      this.grid.later(); // another list may have come meanwhile, and want more
     }
   }
 

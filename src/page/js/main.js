@@ -51,7 +51,7 @@ function deliver(event, old) {
     health.watcher(data);
     library.setFolders(data.folders);
   } else if (type === "job_updated") jobs.update(data, old);
-  else if (type === "error") health.error(data, old);
+  else if (type === "error" && event.id) health.error(event, old);
   else if (type === "cache_updated" && !old) {
     library.delta(data);
     details.changed(new Set([...data.added, ...data.changed].map(({ id }) => id).concat(data.removed)));
