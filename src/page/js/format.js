@@ -46,7 +46,8 @@ export const date = (seconds) => (valid(seconds) ? full.format(seconds * 1000) :
 export function when(seconds, now = Date.now() / 1000) {
   if (!valid(seconds)) return "";
   const ago = now - seconds;
-  if (ago >= 0 && ago < 60) return relative.format(-Math.floor(ago), "second");
+  // Seconds would be wrong a moment later.
+  if (ago >= -5 && ago < 60) return relative.format(0, "second");
   if (ago >= 0 && ago < 3600) return relative.format(-Math.floor(ago / 60), "minute");
   if (ago >= 0 && ago < 43_200) return hour.format(seconds * 1000);
   return day.format(seconds * 1000);
