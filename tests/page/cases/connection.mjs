@@ -71,6 +71,39 @@ test("where the stream is held back the page polls, and stops when the stream is
   tab.check();
 });
 
+test("a page that wakes reads the list again, once", async ({ shelf, browser }) => {
+  const nas = await shelf({ files: { "comics/a.cbz": "a" } });
+  const tab = await (await browser()).open(nas.url);
+  await tab.row("a.cbz");
+  await tab.page.waitForTimeout(300);
+  tab.requests.length = 0;
+  await tab.page.evaluate(() => {
+    for (const name of ["pagehide", "pageshow"]) dispatchEvent(new PageTransitionEvent(name, { persisted: true }));
+    dispatchEvent(new Event("online"));
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  const lists = () => tab.requests.filter((url) => url.includes("api/files?")).length;
+  await until("the list", () => lists() === 1);
+  await tab.page.waitForTimeout(2500);
+  assert.equal(lists(), 1);
+  await nas.add({ "comics/b.cbz": "b" });
+  await tab.row("b.cbz");
+  tab.check();
+});
+
+test("a version that is new calls for a reload", async ({ shelf, browser }) => {
+  const nas = await shelf();
+  const tab = await (await browser()).open(nas.url);
+  await tab.page.route(nas.url, async (route) => {
+    const document = await (await fetch(`http://127.0.0.1:${nas.port}/`)).text();
+    await route.fulfill({ contentType: "text/html", body: document.replace(/main\.[0-9a-f]+\.js/, "main.000000000000.js") });
+  });
+  await nas.down();
+  await nas.up();
+  await until("the button", () => tab.page.isVisible("#update"), { within: 30_000 });
+  tab.check();
+});
+
 test("below a sub-path of a reverse proxy everything works", async ({ shelf, browser, keep }) => {
   const nas = await shelf({ files: { "comics/a.cbz": "a" } });
   const proxy = await keep(new Proxy()).start(nas.port, { prefix: "/apps/shelf/" });
