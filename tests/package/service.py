@@ -80,8 +80,10 @@ class Service:
         def read():
             try:
                 for line in response:
-                    if line.startswith(b"data: "):
-                        messages.put(json.loads(line[6:]))
+                    # A heartbeat has no type.
+                    if line.startswith(b"data: ") and (
+                            message := json.loads(line[6:])).get("type"):
+                        messages.put(message)
             except (OSError, http.client.HTTPException):
                 pass  # the service was stopped
 
