@@ -30,7 +30,9 @@ use parse::Token;
 #[derive(Clone)]
 pub struct Glob {
     text: String,
-    /// All alternatives one after the other, each closed by [`Step::End`].
+    /// The alternatives of the form `**/*.end`, by far the most common: only the end counts.
+    ends: Vec<Vec<u8>>,
+    /// All others one after the other, each closed by [`Step::End`].
     steps: Vec<Step>,
     /// Where each alternative begins.
     starts: Vec<usize>,
@@ -86,8 +88,12 @@ impl Glob {
         text: &str,
         alternatives: impl IntoIterator<Item = &'a [parse::Component]>,
     ) -> Glob {
-        let (mut steps, mut starts) = (Vec::new(), Vec::new());
+        let (mut ends, mut steps, mut starts) = (Vec::new(), Vec::new(), Vec::new());
         for components in alternatives {
+            if let Some(end) = end(components) {
+                ends.push(end);
+                continue;
+            }
             starts.push(steps.len());
             for (position, component) in components.iter().enumerate() {
                 let last = position + 1 == components.len();
@@ -107,6 +113,7 @@ impl Glob {
         }
         Glob {
             text: text.to_owned(),
+            ends,
             steps,
             starts,
             below: None,
@@ -123,6 +130,13 @@ impl Glob {
     /// either end.
     #[must_use]
     pub fn matches(&self, path: &[u8]) -> bool {
+        self.ends.iter().any(|end| path.ends_with(end)) || self.runs_to_end(path)
+    }
+
+    fn runs_to_end(&self, path: &[u8]) -> bool {
+        if self.starts.is_empty() {
+            return false;
+        }
         let mut now = States::new(self.steps.len());
         let mut next = States::new(self.steps.len());
         for &start in &self.starts {
@@ -181,6 +195,22 @@ impl Glob {
             _ => {}
         }
     }
+}
+
+/// Returns the end of an alternative of the form `**/*.end`.
+fn end(components: &[parse::Component]) -> Option<Vec<u8>> {
+    let [first, last] = components else {
+        return None;
+    };
+    let [Token::Star, rest @ ..] = last.tokens().filter(|_| first.is_directories())? else {
+        return None;
+    };
+    let literal = |token: &Token| match token {
+        Token::Literal(character) => Some(*character),
+        _ => None,
+    };
+    let end: Option<String> = rest.iter().map(literal).collect();
+    Some(end?.into_bytes())
 }
 
 fn step(token: &Token) -> Step {

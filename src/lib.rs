@@ -19,6 +19,7 @@ pub mod http;
 pub mod library;
 pub mod logging;
 pub mod metrics;
+pub mod page;
 mod ports;
 pub mod signals;
 pub mod systemd;

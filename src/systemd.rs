@@ -64,8 +64,8 @@ impl Notifier {
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         // `Type=notify-reload` tells by the time which reload this is (systemd.service(5)).
-        let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
-        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+        let now = Duration::try_from(now).unwrap_or_default().as_micros();
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={now}"));
     }
 
     /// Says that we are ending.
@@ -187,6 +187,10 @@ mod tests {
         assert!(check_listener(UnixDatagram::unbound().unwrap()).is_err());
         assert!(check_listener(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).is_err());
         assert!(check_listener(tempfile::tempfile().unwrap()).is_err());
+        let flags = rustix::net::SocketFlags::CLOEXEC;
+        let kind = SocketType::STREAM;
+        let idle = rustix::net::socket_with(AddressFamily::INET, kind, flags, None).unwrap();
+        assert!(check_listener(idle).is_err());
     }
 
     #[test]

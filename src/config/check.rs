@@ -61,10 +61,7 @@ pub(super) fn check(
         listen: listen(arguments, said.listen.as_ref(), complaints),
         state: state.map(|at| at.value).unwrap_or_default(),
         log: LogConfig {
-            level: level(
-                arguments.log.as_ref().or(said.log_level.as_ref()),
-                complaints,
-            ),
+            level: level(&arguments.log, &said.log_level, complaints),
             file: log_file,
         },
         processors: processors::check(&said.processors, env, complaints),
@@ -178,24 +175,26 @@ fn allow(said: Option<&At<Vec<At<String>>>>, complaints: &mut Complaints) -> Vec
 
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
-fn level(said: Option<&At<String>>, complaints: &mut Complaints) -> LevelFilter {
-    let Some(at) = said else {
-        return LevelFilter::Info;
-    };
-    match at.value.as_str() {
-        "error" => LevelFilter::Error,
-        "warn" => LevelFilter::Warn,
-        "info" => LevelFilter::Info,
-        "debug" => LevelFilter::Debug,
-        "trace" => LevelFilter::Trace,
-        other => {
-            let nearest = did_you_mean(other, &LEVELS);
-            let levels = LEVELS.join(", ");
-            let message = format!("{other:?} is no level{nearest} (the levels are {levels})");
+fn level(
+    argument: &Option<At<String>>,
+    said: &Option<At<String>>,
+    complaints: &mut Complaints,
+) -> LevelFilter {
+    let mut read = |at: &At<String>| {
+        let level = at.value.parse().ok();
+        let known = LEVELS.contains(&at.value.as_str());
+        level.filter(|_| known).or_else(|| {
+            let (word, levels) = (&at.value, LEVELS.join(", "));
+            let nearest = did_you_mean(word, &LEVELS);
+            let message = format!("{word:?} is no level{nearest} (the levels are {levels})");
             complaints.add(&at.place, message);
-            LevelFilter::Info
-        }
-    }
+            None
+        })
+    };
+    // Both are read, so that a mistake in the file is told under any option.
+    let of_file = said.as_ref().and_then(&mut read);
+    let of_argument = argument.as_ref().and_then(&mut read);
+    of_argument.or(of_file).unwrap_or(LevelFilter::Info)
 }
 
 fn workers(said: Option<&At<i64>>, complaints: &mut Complaints) -> usize {

@@ -30,14 +30,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) const OPTIONS: [&str; 8] = [
-    "config",
-    "listen",
-    "state",
-    "log",
-    "check-config",
-    "print-drop-in",
-    "help",
-    "version",
+    "--config",
+    "--listen",
+    "--state",
+    "--log",
+    "--check-config",
+    "--print-drop-in",
+    "--help",
+    "--version",
 ];
 
 /// Reads the arguments, without the program's name. `--help` and `--version` win as soon as they
@@ -93,8 +93,9 @@ pub(super) fn read(args: impl Iterator<Item = OsString>, complaints: &mut Compla
             Arg::Long("check-config") => mode(&mut arguments.mode, Mode::Check, complaints),
             Arg::Long("print-drop-in") => mode(&mut arguments.mode, Mode::PrintDropIn, complaints),
             Arg::Long(other) => {
-                let message = format!("unknown option{}", did_you_mean(other, &OPTIONS));
-                complaints.add(&Place::argument(format!("--{other}")), message);
+                let option = format!("--{other}");
+                let message = format!("unknown option{}", did_you_mean(&option, &OPTIONS));
+                complaints.add(&Place::argument(option), message);
                 misread = true;
                 // The value of `--option=value` is not an argument of its own.
                 parser.optional_value();

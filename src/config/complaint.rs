@@ -224,3 +224,36 @@ fn distance(left: &str, right: &str) -> usize {
     }
     table[table.len() - 1]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_are_counted_like_a_typist_makes_them() {
+        for (left, right, slips) in [
+            ("listen", "listen", 0),
+            ("lisetn", "listen", 1),
+            ("lisen", "listen", 1),
+            ("listten", "listen", 1),
+            ("lixten", "listen", 1),
+            ("", "ab", 2),
+            ("größe", "grösse", 2),
+        ] {
+            assert_eq!(distance(left, right), slips, "{left} {right}");
+            assert_eq!(distance(right, left), slips, "{right} {left}");
+        }
+    }
+
+    #[test]
+    fn only_a_near_word_is_suggested() {
+        let known = ["path", "name", "include"];
+        assert_eq!(did_you_mean("Pth", &known), ", did you mean `path`?");
+        assert_eq!(
+            did_you_mean("includes", &known),
+            ", did you mean `include`?"
+        );
+        assert_eq!(did_you_mean("workers", &known), "");
+        assert_eq!(did_you_mean("", &known), "");
+    }
+}

@@ -9,13 +9,14 @@
 //! that others may read, `nice` and its like (systemd's `@resources`), and code made at run time,
 //! without which Java and Node.js end at once.
 //!
-//! Two traps, both tried with `unshare -m` on Linux 6.18:
+//! Two traps, the first tried with `unshare -m` on Linux 6.18, the second from systemd.unit(5):
 //!
 //! - A path in `ReadWritePaths=` that is not itself a mount point is mounted over itself in the
 //!   service's name space. When the disk below it is unmounted, that copy stays: the disk is kept
 //!   busy, and the service goes on seeing it. So it is the disk's mount point that is opened.
 //! - `RequiresMountsFor=` would end the service when a disk is unplugged, and not start it where
-//!   one is missing: but then the folder is to be offline. `Wants=` and `After=` only wait for it.
+//!   one is missing: but then the folder is to be offline. `Wants=` would wait for a missing disk
+//!   at each restart. `After=` waits only while the boot is about to mount it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -50,16 +51,14 @@ pub(super) fn drop_in(config: &Config) -> String {
 }
 
 fn compose(config: &Config, mounts: &BTreeSet<PathBuf>, groups: &str) -> String {
-    let writes = !config.processors.is_empty();
+    let writes = !config.processors.is_empty() && !config.folders.is_empty();
     let mut unit = BTreeSet::new();
     let mut service = BTreeSet::new();
     let mut remarks = BTreeSet::new();
     for folder in &config.folders {
         let disk = mount_point(&folder.path, mounts);
         if let Some(disk) = disk {
-            let name = mount_unit(disk);
-            unit.insert(format!("After={name}"));
-            unit.insert(format!("Wants={name}"));
+            unit.insert(format!("After={}", mount_unit(disk)));
         }
         if writes {
             open(disk.unwrap_or(&folder.path), &mut service, &mut remarks);
@@ -121,6 +120,25 @@ fn open(path: &Path, service: &mut BTreeSet<String>, remarks: &mut BTreeSet<Stri
     }
 }
 
+/// By which of its permissions a folder lets the service in.
+#[derive(Debug, PartialEq, Eq)]
+enum WayIn {
+    Others,
+    Group,
+    None,
+}
+
+fn way_in(mode: u32, gid: u32, writes: bool) -> WayIn {
+    let wanted = if writes { 0o7 } else { 0o5 };
+    if mode & wanted == wanted {
+        WayIn::Others
+    } else if mode >> 3 & wanted == wanted && gid != 0 {
+        WayIn::Group
+    } else {
+        WayIn::None // the group of root would open more than this folder
+    }
+}
+
 /// Adds the folder's group where that lets the service in, and says where nothing here does.
 fn permissions(
     path: &Path,
@@ -135,21 +153,20 @@ fn permissions(
         ));
         return;
     };
-    let wanted = if writes { 0o7 } else { 0o5 };
     let (mode, gid) = (metadata.mode(), metadata.gid());
-    if mode & wanted == wanted {
-        return;
-    }
-    if mode >> 3 & wanted == wanted && gid != 0 {
-        let name = group_name(groups, gid).unwrap_or_else(|| gid.to_string());
-        service.insert(format!("SupplementaryGroups={name}"));
-    } else {
-        // The group of root would open more than this folder.
-        let access = if writes { "rwX" } else { "rX" };
-        remarks.insert(format!(
-            "{path:?} is closed to others: `setfacl -R -m u:{USER}:{access},d:u:{USER}:{access}` \
-             on it lets the service in"
-        ));
+    match way_in(mode, gid, writes) {
+        WayIn::Others => return,
+        WayIn::Group => {
+            let name = group_name(groups, gid).unwrap_or_else(|| gid.to_string());
+            service.insert(format!("SupplementaryGroups={name}"));
+        }
+        WayIn::None => {
+            let access = if writes { "rwX" } else { "rX" };
+            remarks.insert(format!(
+                "{path:?} is closed to others: `setfacl -R -m u:{USER}:{access},d:u:{USER}:{access}` \
+                 on it lets the service in (FAT, exFAT and NTFS: the mount option `gid=`)"
+            ));
+        }
     }
     for parent in path.ancestors().skip(1) {
         // A parent only has to be passed through.
@@ -293,6 +310,79 @@ mod tests {
         assert_eq!(quoted(Path::new("/srv/a\nb")), None);
         let not_utf8 = OsString::from_vec(b"/srv/\xff".to_vec());
         assert_eq!(quoted(Path::new(&not_utf8)), None);
+    }
+
+    #[test]
+    fn the_least_that_lets_the_service_in_is_taken() {
+        for (mode, gid, writes, way) in [
+            (0o755, 0, false, WayIn::Others),
+            (0o755, 1000, true, WayIn::None),
+            (0o777, 1000, true, WayIn::Others),
+            (0o750, 1000, false, WayIn::Group),
+            (0o750, 1000, true, WayIn::None),
+            (0o2770, 1000, true, WayIn::Group),
+            (0o770, 0, true, WayIn::None),
+            (0o740, 1000, false, WayIn::None),
+        ] {
+            assert_eq!(way_in(mode, gid, writes), way, "{mode:o} {gid} {writes}");
+        }
+    }
+
+    #[test]
+    fn homes_are_opened_and_disks_waited_for() {
+        let folder = |path: &str| crate::config::FolderConfig {
+            path: path.into(),
+            name: "a".to_owned(),
+            include: Vec::new(),
+            ignore: Vec::new(),
+        };
+        let mut config = Config {
+            listen: Vec::new(),
+            state: "/state".into(),
+            log: crate::config::LogConfig {
+                level: log::LevelFilter::Info,
+                file: Some("/var/log/x/a.log".into()),
+            },
+            folders: vec![folder("/home/nobody-here/a"), folder("/no/disk/comics")],
+            processing: crate::config::ProcessingConfig {
+                automatic: true,
+                workers: 1,
+            },
+            processors: Vec::new(),
+            watch: crate::config::WatchConfig {
+                poll: std::time::Duration::from_secs(1),
+            },
+            access: crate::config::AccessConfig {
+                allow: Vec::new(),
+                hosts: Vec::new(),
+                token: None,
+            },
+            limits: crate::config::LimitsConfig {
+                clients: 1,
+                clients_per_address: 1,
+            },
+            file: None,
+        };
+        let mounts = BTreeSet::from(["/".into(), "/no/disk".into()]);
+        let watched = compose(&config, &mounts, "");
+        assert!(watched.contains("is away: print this again"), "{watched}");
+        let lines = "\n[Unit]\nAfter=no-disk.mount\n\n[Service]\nProtectHome=read-only\n\
+                     ReadWritePaths=-/var/log/x\n";
+        assert!(watched.ends_with(lines), "{watched}");
+        config.log.file = None;
+        config.processors = vec![crate::config::ProcessorConfig {
+            name: "tag".to_owned(),
+            matches: Vec::new(),
+            command: vec!["/bin/true".to_owned()],
+            timeout: std::time::Duration::from_secs(1),
+        }];
+        let written = compose(&config, &mounts, "");
+        let lines = "[Service]\nMemoryDenyWriteExecute=no\nProtectHome=read-only\n\
+                     ReadWritePaths=-/home/nobody-here/a\nReadWritePaths=-/no/disk\n\
+                     SystemCallFilter=@resources\nUMask=0022\n";
+        assert!(written.ends_with(lines), "{written}");
+        config.folders.clear();
+        assert!(compose(&config, &mounts, "").contains("# Nothing is needed"));
     }
 
     #[test]

@@ -27,17 +27,20 @@ pub(super) fn check(
     said: &[FileFolder],
     complaints: &mut Complaints,
 ) -> Vec<Checked> {
-    let mut folders: Vec<Checked> = Vec::new();
+    let of_file = said
+        .iter()
+        .filter_map(|folder| from_file(folder, complaints));
+    let of_file: Vec<_> = of_file.collect(); // a mistake is told though nothing comes of it
     let given: Vec<_> = match arguments.folders.as_slice() {
-        [] => said
-            .iter()
-            .filter_map(|folder| from_file(folder, complaints))
-            .collect(),
-        paths => paths
-            .iter()
-            .filter_map(|path| from_argument(path, complaints))
-            .collect(),
+        [] => of_file,
+        paths => {
+            let checked = paths
+                .iter()
+                .filter_map(|path| from_argument(path, complaints));
+            checked.collect()
+        }
     };
+    let mut folders: Vec<Checked> = Vec::new();
     for folder in given {
         for other in &folders {
             check_pair(&folder, other, complaints);

@@ -58,7 +58,7 @@ mod tests {
         assert!(HELP.lines().all(|line| line.len() <= 80));
         assert!(HELP.lines().count() <= 40);
         for option in crate::config::cli::OPTIONS {
-            assert!(HELP.contains(&format!("--{option} ")), "--{option}");
+            assert!(HELP.contains(&format!("{option} ")), "{option}");
         }
     }
 

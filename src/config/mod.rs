@@ -11,20 +11,18 @@ mod drop_in;
 mod file;
 mod folders;
 mod help;
+mod load;
 mod network;
 mod processors;
 mod render;
 
 use std::ffi::OsString;
-use std::io;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use complaint::ConfigErrors;
-
-use check::Env;
-use complaint::{Complaints, Place};
 
 /// The file that is read when neither a FOLDER nor `--config` is given.
 pub const DEFAULT_FILE: &str = "/etc/shelfcast/shelfcast.toml";
@@ -76,83 +74,7 @@ pub fn parse(
     args: impl Iterator<Item = OsString>,
     env: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Command, ConfigErrors> {
-    parse_with(args, env, Path::new(DEFAULT_FILE))
-}
-
-fn parse_with(
-    args: impl Iterator<Item = OsString>,
-    env: Env<'_>,
-    default_file: &Path,
-) -> Result<Command, ConfigErrors> {
-    let mut complaints = Complaints::default();
-    let arguments = cli::read(args, &mut complaints);
-    let command = match arguments.mode {
-        cli::Mode::Help => return Ok(Command::Help),
-        cli::Mode::Version => return Ok(Command::Version),
-        cli::Mode::Serve => Command::Serve,
-        cli::Mode::Check => Command::Check,
-        cli::Mode::PrintDropIn => Command::PrintDropIn,
-    };
-    let misread = !complaints.is_empty();
-    let path = match &arguments.config {
-        Some(path) => Some(path.as_path()),
-        None if arguments.folders.is_empty() && default_file.exists() => Some(default_file),
-        None => None,
-    };
-    if path.is_none() && arguments.folders.is_empty() && !misread {
-        let message = format!(
-            "no folder to watch: name one, as in `shelfcast /srv/files`, or write {}",
-            default_file.display()
-        );
-        complaints.add(&Place::argument(""), message);
-        return Err(complaints.into_errors());
-    }
-    let text = path.and_then(|path| read_file(path, &mut complaints));
-    // What stands in a file that cannot be read is unknown: what depends on it is not judged.
-    let unread = path.is_some() && text.is_none();
-    let said = path
-        .zip(text)
-        .map(|(path, text)| (path, file::read(path, &text, &mut complaints)));
-    let config = match unread {
-        true => None,
-        false => check::check(&arguments, said, env, &mut complaints),
-    };
-    match config {
-        Some(config) => Ok(command(config)),
-        None => Err(complaints.into_errors()),
-    }
-}
-
-/// A configuration is a few pages; a file that is larger is something else.
-const LARGEST_FILE_BYTES: u64 = 1024 * 1024;
-
-fn read_file(path: &Path, complaints: &mut Complaints) -> Option<String> {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let limited = io::Read::take(std::fs::File::open(path)?, LARGEST_FILE_BYTES + 1);
-        io::Read::read_to_end(&mut { limited }, &mut bytes)?;
-        Ok(bytes)
-    };
-    let message = match read() {
-        Ok(bytes) if bytes.len() as u64 > LARGEST_FILE_BYTES => {
-            "is larger than 1 MiB: is it a configuration?".to_owned()
-        }
-        Ok(bytes) => match String::from_utf8(bytes) {
-            // Some editors put a byte order mark first.
-            Ok(text) => return Some(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned()),
-            Err(error) => {
-                let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-                let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
-                format!("line {line} is not UTF-8: save the file in that encoding")
-            }
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            "does not exist: create it, or correct the path behind --config".to_owned()
-        }
-        Err(error) => format!("cannot be read: {error}"),
-    };
-    complaints.add(&Place::file(path), message);
-    None
+    load::load(args, env, Path::new(DEFAULT_FILE))
 }
 
 /// All that can be configured, checked. Contract sections 1 and 2 are its outside.
@@ -178,6 +100,41 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// The file that was read, for messages.
     pub file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Returns what another configuration has different, by the names of the file's sections:
+    /// after a reload, what cannot be applied live is named in the log.
+    #[must_use]
+    pub fn differences(&self, other: &Config) -> Vec<&'static str> {
+        // Taken apart in full, so that a new field cannot be forgotten here.
+        let Config {
+            listen,
+            state,
+            log,
+            folders,
+            processing,
+            processors,
+            watch,
+            access,
+            limits,
+            file: _, // where it was read is no setting
+        } = self;
+        let same = [
+            ("listen", *listen == other.listen),
+            ("--state", *state == other.state),
+            ("log_level", log.level == other.log.level),
+            ("log_file", log.file == other.log.file),
+            ("folder", *folders == other.folders),
+            ("processing", *processing == other.processing),
+            ("processor", *processors == other.processors),
+            ("watch", *watch == other.watch),
+            ("access", *access == other.access),
+            ("limits", *limits == other.limits),
+        ];
+        let differing = same.into_iter().filter(|(_, same)| !same);
+        differing.map(|(name, _)| name).collect()
+    }
 }
 
 /// Level and place of the log.
@@ -232,7 +189,7 @@ pub struct WatchConfig {
 }
 
 /// Who may connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AccessConfig {
     /// Where clients may come from; any match admits.
     pub allow: Vec<Allow>,
@@ -240,6 +197,17 @@ pub struct AccessConfig {
     pub hosts: Vec<String>,
     /// When set, everything that changes something needs it.
     pub token: Option<String>,
+}
+
+impl fmt::Debug for AccessConfig {
+    /// Shows everything but the token, which must reach no log.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("AccessConfig")
+            .field("allow", &self.allow)
+            .field("hosts", &self.hosts)
+            .field("token", &self.token.as_ref().map(|_| "not shown"))
+            .finish()
+    }
 }
 
 /// A set of client addresses.

@@ -195,3 +195,25 @@ fn quoted(text: &str) -> String {
     quoted.push('"');
     quoted
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_quoted_is_read_as_it_was(text in ".*|[\\x00-\\x22\\\\\\x7f-\\xa0]{0,9}") {
+            let line = format!("key = {}", quoted(&text));
+            let table: toml::Table = toml::from_str(&line).unwrap();
+            prop_assert_eq!(table["key"].as_str(), Some(text.as_str()));
+        }
+
+        #[test]
+        fn a_comment_stays_on_its_line(text in ".*|[\\x00-\\x20]{0,9}") {
+            let mut out = Toml::default();
+            out.comment(&text);
+            prop_assert!(toml::from_str::<toml::Table>(&out.0).unwrap().is_empty());
+        }
+    }
+}

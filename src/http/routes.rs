@@ -1,20 +1,19 @@
-//! Which call answers which path: the one `match`.
+//! Which call answers which path: the one `match` for all that is not about events.
+//!
+//! HEAD and OPTIONS are the router's business: HEAD arrives here as GET, and OPTIONS becomes what
+//! the 405 of this module allows.
 
 use std::sync::Arc;
 
-use super::api::{files, library};
+use super::api::{files, library, service};
 use super::request::{ApiError, Request, Response, Routes};
 use crate::library::Library;
+use crate::page;
 
-/// The routes that are not about events.
+/// Answers from the library, and with the page.
+#[derive(Debug)]
 pub struct ApiRoutes {
     library: Arc<Library>,
-}
-
-impl std::fmt::Debug for ApiRoutes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ApiRoutes").finish_non_exhaustive()
-    }
 }
 
 impl ApiRoutes {
@@ -24,65 +23,58 @@ impl ApiRoutes {
         ApiRoutes { library }
     }
 
-    fn route(&self, request: &Request) -> Result<Response, ApiError> {
+    fn route(&self, method: &str, path: &[&str], request: &Request) -> Option<Answered> {
         let library = &*self.library;
-        let path = request.path.trim_start_matches('/');
-        let parts: Vec<&str> = path.split('/').collect();
-        // HEAD is answered as GET, and its body left out by the server.
-        let method = if request.method == "HEAD" {
-            "GET"
-        } else {
-            &request.method
-        };
-        match (method, parts.as_slice()) {
-            ("GET", ["api", "files"]) => files::list(library, request),
-            ("GET", ["api", "files", id]) => Ok(Response::json(200, &files::entry(library, id)?)),
-            ("GET", ["api", "cache", "stats"]) => Ok(library::stats(library)),
-            ("POST", ["api", "cache", "rebuild"]) => Ok(library::rebuild(library)),
-            ("GET", ["api", "watcher", "status"]) => Ok(library::watcher(library)),
-            ("POST", ["api", "watcher"]) => Ok(library::switch(library, request)?.1),
-            ("GET", ["api", "sync"]) => library::sync(library),
-            ("POST", ["api", "folders", name, "accept"]) => library::accept(library, name),
-            _ => Err(unknown(request)),
+        let ok = |response: Response| Some(Ok(response));
+        match (method, path) {
+            ("GET", ["api", "files"]) => Some(files::list(library, request)),
+            ("GET", ["api", "files", id]) => Some(files::entry(library, id)),
+            ("GET", ["api", "cache", "stats"]) => ok(library::stats(library)),
+            ("POST", ["api", "cache", "rebuild"]) => ok(library::rebuild(library)),
+            ("GET", ["api", "watcher", "status"]) => ok(library::watcher(library)),
+            ("POST", ["api", "watcher"]) => Some(library::switch(library, request)),
+            ("GET", ["api", "sync"]) => Some(library::sync(library)),
+            ("POST", ["api", "folders", name, "accept"]) => Some(library::accept(library, name)),
+            ("GET", ["api", "version"]) => ok(service::version()),
+            ("GET", ["health"]) => ok(service::health(library)),
+            ("GET", ["openapi.json"]) => ok(service::openapi()),
+            _ => None,
         }
     }
 }
+
+type Answered = Result<Response, ApiError>;
 
 impl Routes for ApiRoutes {
     fn answer(&self, request: &Request) -> Response {
-        self.route(request).unwrap_or_else(Response::from)
+        if let Some(response) = page::answer(request) {
+            return response;
+        }
+        let path: Vec<&str> = request.path.trim_start_matches('/').split('/').collect();
+        if let Some(answered) = self.route(&request.method, &path, request) {
+            return answered.unwrap_or_else(Response::from);
+        }
+        let allowed = allowed(&path);
+        if allowed.is_empty() {
+            let message = format!("there is nothing at {:?}", request.path);
+            return ApiError::new(404, "not_found", message).into();
+        }
+        let message = format!("this can be asked with {allowed}");
+        Response::from(ApiError::new(405, "method_not_allowed", message)).with("Allow", allowed)
     }
 }
 
-/// Paths with the methods that they know, for 405.
-const METHODS: [(&str, &str); 8] = [
-    ("/api/files", "GET, HEAD"),
-    ("/api/files/*", "GET, HEAD"),
-    ("/api/cache/stats", "GET, HEAD"),
-    ("/api/cache/rebuild", "POST"),
-    ("/api/watcher/status", "GET, HEAD"),
-    ("/api/watcher", "POST"),
-    ("/api/sync", "GET, HEAD"),
-    ("/api/folders/*/accept", "POST"),
-];
-
-fn unknown(request: &Request) -> ApiError {
-    let known = METHODS.iter().find(|(pattern, _)| {
-        let (pattern, path) = (pattern.split('/'), request.path.split('/'));
-        pattern.clone().count() == path.clone().count()
-            && pattern
-                .zip(path)
-                .all(|(pattern, part)| pattern == "*" || pattern == part)
-    });
-    match known {
-        Some((_, methods)) => {
-            let message = format!("{} is not for this path: {methods}", request.method);
-            ApiError::new(405, "method_not_allowed", message)
+/// The method that a path knows, for the `Allow` of a 405; empty for no path of ours.
+fn allowed(path: &[&str]) -> &'static str {
+    match path {
+        ["api", "files" | "sync" | "version"]
+        | ["api", "files", _]
+        | ["api", "cache", "stats"]
+        | ["api", "watcher", "status"]
+        | ["health" | "openapi.json"] => "GET",
+        ["api", "cache", "rebuild"] | ["api", "watcher"] | ["api", "folders", _, "accept"] => {
+            "POST"
         }
-        None => ApiError::new(
-            404,
-            "not_found",
-            format!("there is nothing at {:?}", request.path),
-        ),
+        _ => "",
     }
 }

@@ -185,9 +185,19 @@ impl Library {
         Some((view.version, self.shared.events.last_event_id().to_string()))
     }
 
-    /// Switches automatic work; survives a restart.
+    /// Switches automatic work; returns when that will survive a restart.
     pub fn set_enabled(&self, enabled: bool) {
-        self.send(Command::SetEnabled(enabled));
+        let (reply, answer) = bounded(1);
+        self.send(Command::SetEnabled(enabled, reply));
+        if answer.recv().is_err() {
+            log::warn!("automatic work could not be switched: the index cannot be written");
+        }
+    }
+
+    /// Says why the index cannot be written, while that is so.
+    #[must_use]
+    pub fn storage_failure(&self) -> Option<String> {
+        self.shared.read().storage_failure.clone()
     }
 
     /// Tells whether automatic work is on.

@@ -201,9 +201,13 @@ impl Search {
             };
             highest as usize + 1
         ];
+        if needle.contains(&0) {
+            // No name holds a NUL, but it ends each name of a block.
+            directories.fill(InDirectory::No);
+        }
         // A path of its own for each level, so that a deep tree costs no copies.
         let mut stack: Vec<(DirId, Vec<u8>)> = Vec::new();
-        for root in roots {
+        for root in roots.iter().filter(|_| !needle.contains(&0)) {
             let parent = tree.get(*root).and_then(|dir| dir.parent);
             let above = parent.map_or_else(Vec::new, |parent| fold(&tree.full_path(parent)));
             stack.push((*root, above));

@@ -103,6 +103,8 @@ pub(crate) struct View {
     pub(crate) crawling: bool,
     pub(crate) last_crawl: Option<CrawlStats>,
     pub(crate) status: WatcherStatus,
+    /// Why the index cannot be written, while that is so.
+    pub(crate) storage_failure: Option<String>,
     /// Automatic work is on.
     pub(crate) enabled: bool,
     /// Why entries wait, where it is not just their turn.
@@ -129,6 +131,7 @@ impl View {
                 polled: 0,
                 folders: Vec::new(),
             },
+            storage_failure: None,
             enabled,
             waiting: HashMap::new(),
             finished: HashSet::new(),

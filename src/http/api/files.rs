@@ -101,16 +101,16 @@ pub fn list(library: &Library, request: &Request) -> Result<Response, ApiError> 
     Ok(Response::json(200, &FilesAnswer::from(page)).with("ETag", tag))
 }
 
-/// Returns the entry that `GET /api/files/ID` asks for.
+/// Answers `GET /api/files/ID`.
 ///
 /// # Errors
 /// There is no such entry (404), or the index failed (503).
-pub fn entry(library: &Library, id: &str) -> Result<Entry, ApiError> {
-    let id = id.parse().map_err(|_| no_entry(id))?;
-    library
-        .file(EntryId(id))
-        .map_err(|error| failed(&error))?
-        .ok_or_else(|| no_entry(&id.to_string()))
+pub fn entry(library: &Library, id: &str) -> Result<Response, ApiError> {
+    let number = id.parse().map_err(|_| no_entry(id))?;
+    let entry = library
+        .file(EntryId(number))
+        .map_err(|error| failed(&error))?;
+    Ok(Response::json(200, &entry.ok_or_else(|| no_entry(id))?))
 }
 
 fn no_entry(id: &str) -> ApiError {

@@ -96,16 +96,14 @@ pub fn watcher(library: &Library) -> Response {
     Response::json(200, &library.watcher_status())
 }
 
-/// Answers `POST /api/watcher`; returns what was ordered.
+/// Answers `POST /api/watcher`.
 ///
 /// # Errors
 /// The body is not `{"enabled":bool}` (400).
-pub fn switch(library: &Library, request: &Request) -> Result<(bool, Response), ApiError> {
+pub fn switch(library: &Library, request: &Request) -> Result<Response, ApiError> {
     let Switch { enabled } = json_body(request)?;
     library.set_enabled(enabled);
-    let mut status = library.watcher_status();
-    status.enabled = enabled;
-    Ok((enabled, Response::json(200, &status)))
+    Ok(Response::json(200, &library.watcher_status()))
 }
 
 /// Answers `POST /api/folders/NAME/accept`.

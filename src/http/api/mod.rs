@@ -3,6 +3,7 @@
 pub mod events;
 pub mod files;
 pub mod library;
+pub mod service;
 
 use super::request::{ApiError, Request};
 use serde::de::DeserializeOwned;

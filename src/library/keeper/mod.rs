@@ -55,8 +55,8 @@ pub(crate) enum Command {
     Rebuild,
     /// Answer once all earlier changes are in.
     Sync(Sender<()>),
-    /// Switch automatic work.
-    SetEnabled(bool),
+    /// Switch automatic work; answers when it is written down.
+    SetEnabled(bool, Sender<()>),
     /// Take the disk that is at a folder's path for its own; answers whether there is such a folder.
     Accept(String, Sender<bool>),
     /// News from processing.
@@ -294,7 +294,10 @@ impl Keeper {
         match command {
             Command::Rebuild => self.rebuild(),
             Command::Sync(reply) => self.sync(reply),
-            Command::SetEnabled(enabled) => self.set_enabled(enabled)?,
+            Command::SetEnabled(enabled, reply) => {
+                self.set_enabled(enabled)?;
+                signal(&reply);
+            }
             Command::Accept(name, reply) => {
                 let known = self.accept(&name)?;
                 // Nobody waits any more: it is done all the same.
@@ -448,7 +451,11 @@ impl Keeper {
         self.status_changed = true;
         self.status_urgent = true;
         self.work_waits |= enabled;
-        self.commit()
+        self.commit()?;
+        // A switch must survive the power going now, and a checkpoint is on the disk when it returns.
+        self.checkpoint();
+        self.publish_status(Instant::now());
+        Ok(())
     }
 }
 

@@ -110,6 +110,7 @@ impl Keeper {
         if self.storage_retry.is_none() {
             self.publish_error("storage", &error.to_string(), Some(error.hint()), None);
         }
+        self.shared.write().storage_failure = Some(error.to_string());
         self.damaged |= error.is_damage();
         self.storage_retry = Some(if error.is_damage() {
             Instant::now()
@@ -130,6 +131,7 @@ impl Keeper {
             match self.reopen() {
                 Ok(()) => {
                     self.storage_retry = None;
+                    self.shared.write().storage_failure = None;
                     log::info!("the index can be written again, reading everything");
                     self.start_crawl_of_all(false);
                     self.work_waits = true;

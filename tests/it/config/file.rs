@@ -1,85 +1,14 @@
-//! The command line and the configuration file: what is taken, and every complaint at once.
+//! What a configuration file may say, and what is complained of.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
-
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use shelfcast::config::{self, Allow, Command, Config};
-use tempfile::TempDir;
+use shelfcast::config::Allow;
 
-/// A directory with a configuration file, and an environment.
-struct Desk {
-    directory: TempDir,
-    env: Vec<(&'static str, OsString)>,
-}
-
-impl Desk {
-    fn new() -> Desk {
-        let directory = TempDir::new().unwrap();
-        let home = directory.path().join("home");
-        let env = vec![
-            ("HOME", home.into_os_string()),
-            ("PATH", "/usr/bin:/bin".into()),
-        ];
-        Desk { directory, env }
-    }
-
-    /// Returns a path in the desk's directory, links resolved.
-    fn path(&self, relative: &str) -> PathBuf {
-        self.directory.path().canonicalize().unwrap().join(relative)
-    }
-
-    fn directory(&self, relative: &str) -> PathBuf {
-        let path = self.path(relative);
-        fs::create_dir_all(&path).unwrap();
-        path
-    }
-
-    fn parse<S: Into<OsString>>(
-        &self,
-        args: impl IntoIterator<Item = S>,
-    ) -> Result<Command, Vec<String>> {
-        let env = |name: &str| {
-            let found = self.env.iter().find(|(key, _)| *key == name)?;
-            Some(found.1.clone())
-        };
-        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-        config::parse(args.into_iter(), &env).map_err(|errors| errors.lines().collect())
-    }
-
-    /// Reads `toml` as a file; `DESK` in it stands for the desk's directory.
-    fn file(&self, toml: &str) -> Result<Config, Vec<String>> {
-        let file = self.path("shelfcast.toml");
-        let desk = self.path("");
-        let desk = desk.to_str().unwrap().trim_end_matches('/');
-        fs::write(&file, toml.replace("DESK", desk)).unwrap();
-        let command = self.parse([OsString::from("--config"), file.into_os_string()]);
-        let lines = |lines: Vec<String>| {
-            lines
-                .iter()
-                .map(|line| line.replace(desk, "DESK"))
-                .collect()
-        };
-        command.map(served).map_err(lines)
-    }
-
-    fn complaints(&self, toml: &str) -> Vec<String> {
-        self.file(toml)
-            .expect_err("there is something to complain of")
-    }
-}
-
-fn served(command: Command) -> Config {
-    match command {
-        Command::Serve(config) | Command::Check(config) | Command::PrintDropIn(config) => config,
-        other => panic!("expected a configuration, found {other:?}"),
-    }
-}
+use super::Desk;
 
 #[test]
 fn an_empty_file_gives_the_defaults() {
@@ -302,123 +231,6 @@ fn a_single_bracket_where_two_belong_is_explained() {
 }
 
 #[test]
-fn folders_of_the_command_line_are_made_absolute_and_named() {
-    let desk = Desk::new();
-    let comics = desk.directory("comics");
-    let config = served(desk.parse([comics.join("../comics/.")]).unwrap());
-    assert_eq!(config.folders[0].path, comics);
-    assert_eq!(config.folders[0].name, "comics");
-    assert_eq!(config.file, None);
-}
-
-#[test]
-fn a_folder_of_the_command_line_must_be_there() {
-    let desk = Desk::new();
-    let missing = desk.parse([desk.path("gone")]).unwrap_err();
-    assert!(
-        missing[0].contains("does not exist: is the disk not mounted"),
-        "{missing:?}"
-    );
-    fs::write(desk.path("file"), "").unwrap();
-    let file = desk.parse([desk.path("file")]).unwrap_err();
-    assert!(
-        file[0].ends_with("is a file: name the directory that is to be watched"),
-        "{file:?}"
-    );
-}
-
-#[test]
-fn neither_folder_nor_file_is_wrong_usage() {
-    if Path::new(config::DEFAULT_FILE).exists() {
-        return; // an installed Shelfcast is configured
-    }
-    let complaints = Desk::new().parse::<&str>([]).unwrap_err();
-    assert!(
-        complaints[0].contains("no folder to watch: name one"),
-        "{complaints:?}"
-    );
-}
-
-#[test]
-fn the_command_line_wins_over_the_file() {
-    let desk = Desk::new();
-    desk.directory("a");
-    desk.directory("b");
-    desk.file("listen = [\"127.0.0.1:1\"]\nlog_level = \"error\"\n[[folder]]\npath = \"DESK/a\"\n")
-        .unwrap();
-    let file = desk.path("shelfcast.toml");
-    let state = desk.path("state");
-    let args = [
-        "-c".into(),
-        file.into_os_string(),
-        "--log=trace".into(),
-        "-l".into(),
-        "127.0.0.1:2".into(),
-        "--listen=127.0.0.1:3".into(),
-        "--state".into(),
-        state.clone().into_os_string(),
-        desk.path("b").into_os_string(),
-    ];
-    let config = served(desk.parse::<OsString>(args).unwrap());
-    assert_eq!(config.log.level, log::LevelFilter::Trace);
-    let ports: Vec<_> = config.listen.iter().map(|address| address.port()).collect();
-    assert_eq!(ports, [2, 3]);
-    assert_eq!(config.state, state);
-    assert_eq!(config.folders.len(), 1);
-    assert_eq!(config.folders[0].name, "b");
-}
-
-#[test]
-fn options_are_checked_all_at_once() {
-    let desk = Desk::new();
-    let complaints = desk
-        .parse([
-            "--lisen=:80",
-            "-x",
-            "--log",
-            "loud",
-            "--listen",
-            "nas.local:80",
-            "--check-config=1",
-        ])
-        .unwrap_err();
-    let text = complaints.join("\n");
-    for part in [
-        "command line: --lisen: unknown option, did you mean `listen`?",
-        "command line: -x: unknown option",
-        "command line: --log LEVEL: \"loud\" is no level",
-        "command line: --listen ADDR: \"nas.local:80\" is no address",
-    ] {
-        assert!(text.contains(part), "{part:?} is missing in\n{text}");
-    }
-}
-
-#[test]
-fn help_wins_over_whatever_is_wrong() {
-    let desk = Desk::new();
-    assert_eq!(desk.parse(["--nonsense", "-h"]), Ok(Command::Help));
-    assert_eq!(
-        desk.parse(["--log", "loud", "--version"]),
-        Ok(Command::Version)
-    );
-}
-
-#[test]
-fn the_state_directory_is_systemds_then_the_users() {
-    let mut desk = Desk::new();
-    desk.env.push(("XDG_STATE_HOME", "/xdg".into()));
-    assert_eq!(desk.file("").unwrap().state, Path::new("/xdg/shelfcast"));
-    desk.env
-        .push(("STATE_DIRECTORY", "/var/lib/shelfcast:/other".into()));
-    assert_eq!(
-        desk.file("").unwrap().state,
-        Path::new("/var/lib/shelfcast")
-    );
-    desk.env.clear();
-    assert!(desk.complaints("")[0].contains("add `--state DIR`"));
-}
-
-#[test]
 fn a_program_must_be_there_and_may_be_run() {
     let desk = Desk::new();
     fs::write(desk.path("script"), "#!/bin/sh\n").unwrap();
@@ -446,100 +258,50 @@ fn a_program_must_be_there_and_may_be_run() {
 }
 
 #[test]
+fn a_program_is_not_looked_for_where_the_path_is_relative() {
+    let mut desk = Desk::new();
+    let script = desk.path("shelfcast-test-script");
+    fs::write(&script, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let toml = "[[processor]]\nname = \"tag\"\ncommand = [\"shelfcast-test-script\"]\n";
+    let up = "../".repeat(std::env::current_dir().unwrap().components().count() - 1);
+    let relative = format!(
+        "{up}{}",
+        desk.path("").to_str().unwrap().trim_start_matches('/')
+    );
+    assert!(
+        Path::new(&relative).join("shelfcast-test-script").exists(),
+        "{relative}"
+    );
+    desk.env[1].1 = relative.into();
+    assert!(desk.complaints(toml)[0].contains("no program \"shelfcast-test-script\""));
+    desk.env[1].1 = desk.path("").into_os_string();
+    assert_eq!(
+        desk.file(toml).unwrap().processors[0].command,
+        [script.to_str().unwrap()]
+    );
+}
+
+#[test]
+fn a_list_of_the_wrong_type_is_complained_of_once() {
+    let desk = Desk::new();
+    let complaints =
+        desk.complaints("listen = [5000]\n[[processor]]\nname = \"a\"\ncommand = [1]\n");
+    assert_eq!(complaints.len(), 2, "{complaints:?}");
+    assert!(complaints[0].starts_with("DESK/shelfcast.toml:1: listen: expected a list of texts"));
+}
+
+#[test]
 fn a_secret_is_never_repeated() {
+    let config = Desk::new()
+        .file("[access]\ntoken = \"hush-hush\"\n")
+        .unwrap();
+    assert!(!format!("{config:?}").contains("hush-hush"));
     let complaints = Desk::new().complaints("[access]\ntoken = \"hush me\"\n");
     assert!(!complaints.join("").contains("hush"), "{complaints:?}");
 }
 
-#[test]
-fn the_checked_configuration_parses_again_to_the_same() {
-    let desk = Desk::new();
-    let config = desk
-        .file(
-            r#"
-            log_level = "warn"
-            log_file = "DESK/a.log"
-            listen = ["127.0.0.1:1", "[::1]:2"]
-            [[folder]]
-            path = "DESK/a \"quoted\" \\ ä"
-            include = ["*.cbz", "a\\*"]
-            [[processor]]
-            name = "tag"
-            command = ["true", "{path}"]
-            [access]
-            allow = ["lan", "10.0.0.0/8", "::1"]
-            token = "correct-horse"
-            "#,
-        )
-        .unwrap();
-    let report = Command::Check(config.clone()).report().unwrap();
-    assert!(
-        !report.contains("correct-horse"),
-        "the secret is shown in\n{report}"
-    );
-    let mut again = desk.file(&report).unwrap();
-    assert_eq!(again.access.token, None);
-    again.access.token = config.access.token.clone();
-    assert_eq!(again, config);
-}
-
-#[test]
-fn checking_warns_of_what_is_no_mistake() {
-    let desk = Desk::new();
-    let config = desk
-        .file("[[folder]]\npath = \"DESK/away\"\n[access]\nallow = [\"any\"]\n")
-        .unwrap();
-    let report = Command::Check(config).report().unwrap();
-    assert!(
-        report.contains("# warning: folder away is offline: "),
-        "{report}"
-    );
-    assert!(
-        report.contains("# warning: everybody who reaches this machine"),
-        "{report}"
-    );
-    let empty = desk.file("").unwrap();
-    assert!(empty.warnings()[0].starts_with("there is no folder to watch: add `[[folder]]`"));
-}
-
-#[test]
-fn the_drop_in_opens_folders_for_processors_alone() {
-    let desk = Desk::new();
-    let folder = desk.directory("my comics");
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
-    let watched = "[[folder]]\npath = \"DESK/my comics\"\n";
-    let drop_in = |toml: &str| {
-        Command::PrintDropIn(desk.file(toml).unwrap())
-            .report()
-            .unwrap()
-    };
-    assert!(!drop_in(watched).contains("ReadWritePaths="));
-    assert!(!drop_in(watched).contains("UMask="));
-    assert!(!drop_in(watched).contains("TasksMax="));
-    let written = drop_in(&format!(
-        "{watched}[[processor]]\nname = \"tag\"\ncommand = [\"true\"]\n"
-    ));
-    assert!(written.contains("[Service]\n"), "{written}");
-    assert!(written.contains("ReadWritePaths="), "{written}");
-    assert!(written.contains("UMask=0022"), "{written}");
-    let crowded = drop_in("[limits]\nclients = 5000\n");
-    assert!(crowded.contains("TasksMax=15000"), "{crowded}");
-}
-
 proptest! {
-    #[test]
-    fn no_arguments_make_it_panic(args in proptest::collection::vec(
-        prop_oneof![".*", "-{0,2}[a-z-]{0,12}=?.{0,9}"], 0..6,
-    )) {
-        let desk = Desk::new();
-        if let Err(complaints) = desk.parse(args) {
-            prop_assert!(!complaints.is_empty());
-            for line in complaints {
-                prop_assert!(!line.chars().any(char::is_control), "{line:?}");
-            }
-        }
-    }
-
     #[test]
     fn no_text_makes_it_panic(toml in prop_oneof![
         ".*",

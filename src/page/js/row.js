@@ -1,0 +1,56 @@
+// One row of the list. Names are text, in the body and in the title alike.
+
+import { el, icon } from "./dom.js";
+import * as format from "./format.js";
+import { parent } from "./rows.js";
+import { t } from "./strings.js";
+
+/** What the state column shows of an entry: an icon with a shape of its own, and a word. */
+export function stateOf(entry) {
+  if (entry.status === "processed" && entry.duplicate_of !== null) return "duplicate";
+  return entry.status;
+}
+
+/** An item is an entry or a directory `{path, note, number}`. */
+export const isEntry = (item) => item !== undefined && item.id !== undefined;
+export const keyOf = (item) => item.id ?? item.path;
+
+/** Fills a row's element from its item; `place` is the directory that is shown. */
+export function drawRow(row, item, place) {
+  row.key = keyOf(item);
+  row.id = isEntry(item) ? `r-${item.id}` : `d-${item.number}`;
+  row.setAttribute("role", "row");
+  if (isEntry(item)) drawEntry(row, item, place);
+  else drawDirectory(row, item);
+}
+
+const cell = (name, ...children) => el("span", { role: "gridcell", class: name }, ...children);
+
+function drawEntry(row, entry, place) {
+  const state = stateOf(entry);
+  const directory = parent(entry.path);
+  row.className = `row entry ${row.classList.contains("fresh") ? "fresh" : ""}`;
+  row.title = entry.path;
+  const shown = place === directory ? "" : directory;
+  const reason = entry.error ?? entry.waiting;
+  row.replaceChildren(
+    cell("c-check", el("span", { class: "box" }, icon("check"))),
+    cell("c-name", el("span", { class: "name", dir: "auto", text: entry.name }), el("span", { class: "dir", dir: "auto", text: shown })),
+    cell(`c-state s-${state}`, icon(state), el("span", { text: t(`status.${state}`) }),
+      reason ? el("span", { class: "reason", dir: "auto", title: reason, text: reason }) : null),
+    cell("c-size", format.size(entry.size)),
+    cell("c-when", el("time", { datetime: format.iso(entry.modified), title: format.date(entry.modified), text: format.when(entry.modified) })),
+  );
+}
+
+function drawDirectory(row, directory) {
+  row.className = "row directory";
+  row.title = directory.path;
+  row.replaceChildren(
+    cell("c-check", icon("folder")),
+    cell("c-name", el("span", { class: "name", dir: "auto", text: directory.path.split("/").at(-1) })),
+    cell("c-state faint", directory.note),
+    cell("c-size"),
+    cell("c-when"),
+  );
+}

@@ -1,0 +1,132 @@
+// Finding one's way: folders, search, filters, sorting, details, jobs.
+
+import assert from "node:assert/strict";
+import { test, until } from "../lib/harness.mjs";
+
+const files = {
+  "comics/Batman/1.cbz": "one", "comics/Batman/2.cbz": "two", "comics/Batman/Extra/3.cbz": "three",
+  "comics/Tintin/4.cbz": "four", "photos/copy of 1.jpg": "one",
+};
+const folders = ["comics", "photos"];
+
+test("folders are walked into, the way back is the breadcrumb, and the back button works", async ({ shelf, browser }) => {
+  const nas = await shelf({ files, folders });
+  const tab = await (await browser()).open(nas.url);
+  await (await tab.row("comics")).click();
+  await (await tab.row("Batman")).click();
+  await tab.row("1.cbz");
+  assert.deepEqual(await tab.names(), ["1.cbz", "2.cbz"]);
+  await tab.row("Extra");
+  assert.equal((await tab.text("#crumbs")).replace(/\s+/g, " "), "All folderscomicsBatman");
+  await tab.page.click("#crumbs a >> nth=1");
+  await tab.row("Tintin");
+  await tab.page.goBack();
+  await tab.row("Extra");
+  await tab.page.reload();
+  await tab.row("Extra");
+  tab.check();
+});
+
+test("counts of directories follow what happens below them", async ({ shelf, browser }) => {
+  const nas = await shelf({ files, folders });
+  const tab = await (await browser()).open(`${nas.url}#in=comics`);
+  const row = await tab.row("Batman");
+  await until("three files", async () => (await row.textContent()).includes("3 files"));
+  await nas.add({ "comics/Batman/Extra/5.cbz": "five" });
+  await until("four files", async () => (await (await tab.row("Batman")).textContent()).includes("4 files"));
+});
+
+test("search, filter and order narrow the list, with counts", async ({ shelf, browser }) => {
+  const nas = await shelf({ files, folders });
+  const tab = await (await browser()).open(nas.url);
+  await tab.row("4.cbz");
+  await until("everything processed", async () => (await nas.get("api/files")).counts.processed === 5);
+  await tab.page.click(".chip[data-status=duplicate]");
+  await tab.has("#range", "1 of 1 file");
+  assert.deepEqual(await tab.names(), ["copy of 1.jpg"].filter((name) => name) );
+  await tab.page.click(".chip[data-status=all]");
+  await tab.page.selectOption("#sort", "-name");
+  await until("the last first", async () => (await tab.names())[0] === "copy of 1.jpg");
+  await tab.page.fill("#search", "tintin");
+  await until("one", async () => JSON.stringify(await tab.names()) === '["4.cbz"]');
+  assert.match(await tab.page.evaluate(() => location.hash), /q=tintin/);
+  await tab.page.fill("#search", "no such thing");
+  await tab.has("#empty", "Nothing matches");
+  await tab.page.click("#empty button");
+  await tab.row("1.cbz");
+  tab.check();
+});
+
+test("the details show history and duplicates", async ({ shelf, browser }) => {
+  const nas = await shelf({ files, folders });
+  const tab = await (await browser()).open(nas.url);
+  await until("everything processed", async () => (await nas.get("api/files")).counts.processed === 5);
+  await (await tab.row("1.cbz")).click();
+  await tab.has("#details", "copy of 1.jpg");
+  await tab.has("#details", "fingerprint: done");
+  await tab.page.click("#details .duplicates button");
+  await tab.has("#details-title", "copy of 1.jpg");
+  await tab.page.keyboard.press("Escape");
+  await until("a closed sheet", () => tab.page.$eval("#details", (sheet) => !sheet.open));
+  tab.check();
+});
+
+test("selected files are verified, and rot is shown as a failure", async ({ shelf, browser }) => {
+  const nas = await shelf({ files: { "comics/a.cbz": "good" } });
+  const tab = await (await browser()).open(nas.url);
+  await until("processed", async () => (await nas.get("api/files")).counts.processed === 1);
+  await (await tab.row("a.cbz")).evaluate((row) => row.querySelector(".c-check").click());
+  await tab.has("#bulk-text", "1 selected");
+  await tab.page.click("#bulk-verify");
+  await until("a completed job", async () => /completed/.test(await tab.text("#jobs")));
+  tab.check();
+});
+
+test("a long list loads as one scrolls, and holds few rows in the document", async ({ shelf, browser }) => {
+  const many = Object.fromEntries(Array.from({ length: 2500 }, (_, index) => [`comics/${String(index).padStart(5, "0")}.cbz`, `${index}`]));
+  const nas = await shelf({ files: many });
+  const tab = await (await browser()).open(nas.url);
+  await tab.has("#range", "of 2,500 files");
+  await tab.page.focus("#grid");
+  await until("the last row", async () => {
+    await tab.page.keyboard.press("End");
+    return (await tab.names()).includes("02499.cbz");
+  }, { every: 100 });
+  const rows = await tab.page.locator("#rows .row").count();
+  assert.ok(rows < 60, `${rows} rows in the document`);
+  assert.equal(await tab.page.getAttribute("#grid", "aria-rowcount"), "2500");
+  await tab.page.keyboard.press("Home");
+  await tab.row("00000.cbz");
+  tab.check();
+});
+
+test("a server without a folder says which line to edit", async ({ shelf, browser }) => {
+  const nas = await shelf({ folders: [] });
+  const tab = await (await browser()).open(nas.url);
+  await tab.has("#empty", "/etc/shelfcast/shelfcast.toml");
+  await tab.has("#empty", "[[folder]]");
+});
+
+test("a folder that goes away is shown on top, with what to do", async ({ shelf, browser }) => {
+  const nas = await shelf({ files, folders });
+  const tab = await (await browser()).open(nas.url);
+  await tab.row("4.cbz");
+  await nas.move("photos", "away");
+  await tab.has("#alerts", "photos", 30_000);
+  await tab.has("#folders", "Offline");
+  await tab.row("4.cbz"); // its entries and those of the other folder stay
+  await nas.move("away", "photos");
+  await until("no alert", async () => (await tab.text("#alerts")) === "", { within: 60_000 });
+  tab.check();
+});
+
+test("the watcher is paused and resumed by its switch", async ({ shelf, browser }) => {
+  const nas = await shelf({ files });
+  const chromium = await browser();
+  const [tab, other] = [await chromium.open(nas.url), await chromium.open(nas.url)];
+  await tab.page.click("#watcher");
+  for (const one of [tab, other]) await until("paused", async () => (await one.page.getAttribute("#watcher", "aria-checked")) === "false");
+  assert.equal((await nas.get("api/watcher/status")).enabled, false);
+  await other.page.click("#watcher");
+  await until("resumed", async () => (await tab.page.getAttribute("#watcher", "aria-checked")) === "true");
+});
