@@ -22,7 +22,7 @@ import time
 
 IN_2040 = 2_222_164_800  # 2040-06-01 12:00 UTC, beyond what 32 bits can count
 FIVE_GIB = 5 * 1024**3
-PATIENCE_S = 120  # an emulated processor is slow; one that hangs is slower
+PATIENCE_S = 240  # an emulated processor is slow; one that hangs is slower
 
 
 class Failed(Exception):
