@@ -4,13 +4,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, ProcessingConfig};
 use crate::events::{self, Broadcaster};
 use crate::http::access::Access;
 use crate::http::routes::ApiRoutes;
 use crate::http::{self, Parts, Server, ServerError, ServerSettings};
 use crate::library::{self, Library, LibraryError};
 use crate::metrics::Registry;
+use crate::processing::{Processing, ProcessingError};
 
 /// Why the appliance did not start, or what it cannot be told.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub enum ApplianceError {
     Events(std::io::Error),
     /// The library could not be started.
     Library(LibraryError),
+    /// Processing could not be started.
+    Processing(ProcessingError),
     /// An address cannot be listened on.
     Listen {
         /// The address.
@@ -37,6 +40,7 @@ impl std::fmt::Display for ApplianceError {
         match self {
             ApplianceError::Events(error) => write!(f, "the events could not be started: {error}"),
             ApplianceError::Library(error) => error.fmt(f),
+            ApplianceError::Processing(error) => error.fmt(f),
             ApplianceError::Listen {
                 address, holder, ..
             } if holder.is_some() => write!(
@@ -62,6 +66,7 @@ impl ApplianceError {
             ApplianceError::Events(_) | ApplianceError::Server(_) => None,
             ApplianceError::Library(LibraryError::Index(error)) => Some(error.hint()),
             ApplianceError::Library(LibraryError::System(_)) => None,
+            ApplianceError::Processing(error) => error.hint(),
             ApplianceError::Listen { error, .. } => Some(match error.kind() {
                 std::io::ErrorKind::AddrInUse => {
                     "stop that program, or choose another port with --listen"
@@ -78,8 +83,10 @@ impl ApplianceError {
 /// A running Shelfcast. Dropping it stops it.
 #[derive(Debug)]
 pub struct Appliance {
-    // Stopped in this order: nobody asks any more, then nothing changes, then nothing is told.
+    // Stopped in this order: nobody asks any more, then nothing is worked on, then nothing changes,
+    // then nothing is told.
     server: Option<Server>,
+    processing: Option<Arc<Processing>>,
     library: Option<Arc<Library>>,
     events: Broadcaster,
     access: Arc<Access>,
@@ -93,6 +100,9 @@ impl Appliance {
     /// # Errors
     /// See [`ApplianceError`]; what was started is stopped again.
     pub fn start(config: Config, passed: Vec<TcpListener>) -> Result<Appliance, ApplianceError> {
+        if let Err(error) = http::socket::raise_descriptor_limit() {
+            log::warn!("fewer clients can connect, the limit of descriptors stays low: {error}");
+        }
         let listeners = if passed.is_empty() {
             bind(&config.listen)?
         } else {
@@ -107,14 +117,31 @@ impl Appliance {
             poll: config.watch.poll,
             automatic: config.processing.automatic,
         };
-        let (library, _work) =
+        let (library, work) =
             Library::start(settings, events.clone()).map_err(ApplianceError::Library)?;
         let library = Arc::new(library);
+        let settings = ProcessingConfig {
+            automatic: library.is_enabled(),
+            ..config.processing.clone()
+        };
+        let processing = Processing::start(
+            &settings,
+            config.processors.clone(),
+            &config.state,
+            Arc::clone(&library) as _,
+            work,
+            events.clone(),
+        );
+        let processing = Arc::new(processing.map_err(ApplianceError::Processing)?);
+        metrics.add(processing.figures());
         let access = Arc::new(Access::new(&config.access));
         let folders = Arc::clone(&library);
         let parts = Parts {
             events: events.clone(),
-            routes: Arc::new(ApiRoutes::new(Arc::clone(&library))),
+            routes: Arc::new(ApiRoutes::new(
+                Arc::clone(&library),
+                Arc::clone(&processing),
+            )),
             gate: Arc::clone(&access) as Arc<dyn http::request::Gate>,
             folders: Arc::new(move |name: &str| folders.has_folder(name)),
             metrics,
@@ -128,6 +155,7 @@ impl Appliance {
         let url = url(server.addresses());
         Ok(Appliance {
             server: Some(server),
+            processing: Some(processing),
             library: Some(library),
             events,
             access,
@@ -180,9 +208,14 @@ impl Appliance {
     }
 
     fn stop_parts(&mut self) {
+        // Requests that wait would keep the server from ending.
+        if let Some(library) = &self.library {
+            library.give_up_syncs();
+        }
         if let Some(server) = self.server.take() {
             server.stop();
         }
+        self.processing = None;
         self.library = None;
         self.events.stop();
     }

@@ -45,6 +45,9 @@ pub(super) struct Shared {
     started: Instant,
 }
 
+/// Called after each event.
+pub(super) type Wake = Arc<dyn Fn() + Send + Sync>;
+
 /// Guarded by a lock that is held for a few lines: no IO, no waiting, no client.
 pub(super) struct State {
     pub(super) epoch: u32,
@@ -52,7 +55,7 @@ pub(super) struct State {
     pub(super) last: u64,
     pub(super) history: History,
     pub(super) latest: Latest,
-    pub(super) feeds: Vec<Arc<dyn Fn() + Send + Sync>>,
+    pub(super) feeds: Vec<Wake>,
     pub(super) stopped: bool,
 }
 
@@ -129,9 +132,10 @@ impl Broadcaster {
     /// Returns a reader of everything that is published from now on. `wake` is called after each
     /// event, by whoever publishes: it must be quick and must not publish.
     pub fn feed(&self, wake: impl Fn() + Send + Sync + 'static) -> Feed {
+        let wake: Wake = Arc::new(wake);
         let mut state = self.lock();
-        state.feeds.push(Arc::new(wake));
-        Feed::new(self.clone(), state.last)
+        state.feeds.push(Arc::clone(&wake));
+        Feed::new(self.clone(), state.last, wake)
     }
 
     /// Returns what was published after the id `after`, or waits up to `wait` for it.

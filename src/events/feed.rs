@@ -4,16 +4,16 @@
 //! that joins in a step gets what was published before it from the history, and everything after
 //! it live with the others.
 
-use super::broadcaster::Broadcaster;
+use super::broadcaster::{Broadcaster, Wake};
 use super::filter::Filter;
 use super::id::EventId;
 use super::record::{Record, reset_message};
 use std::sync::Arc;
 
-/// A reader of everything that is published.
-#[derive(Debug)]
+/// A reader of everything that is published; dropping it ends the wake-ups.
 pub struct Feed {
     broadcaster: Broadcaster,
+    wake: Wake,
     /// Sequence of the last event that was taken.
     cursor: u64,
 }
@@ -95,9 +95,10 @@ impl ResetReason {
 }
 
 impl Feed {
-    pub(super) fn new(broadcaster: Broadcaster, cursor: u64) -> Feed {
+    pub(super) fn new(broadcaster: Broadcaster, cursor: u64, wake: Wake) -> Feed {
         Feed {
             broadcaster,
+            wake,
             cursor,
         }
     }
@@ -151,6 +152,21 @@ impl Feed {
             })
             .collect();
         Step { news, openings }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let mut state = self.broadcaster.lock();
+        state.feeds.retain(|wake| !Arc::ptr_eq(wake, &self.wake));
+    }
+}
+
+impl std::fmt::Debug for Feed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Feed")
+            .field("cursor", &self.cursor)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,9 +1,9 @@
 //! **HTTP**: accepting, limits, routing, and the streams of events.
 //!
 //! The promise: a client costs what it asks for and nothing more. One that has sent nothing, sends
-//! slowly, or keeps its connection for later is a descriptor in [`door`]; a complete request gets a
-//! thread of [`workers`] for as long as it is answered; an open event stream is a descriptor and a
-//! queue in [`streams`]. So nobody who waits can take a thread from those who work.
+//! slowly, or keeps its connection for later is a descriptor in `door`; a complete request gets a
+//! thread of `workers` for as long as it is answered; an open event stream is a descriptor and a
+//! queue in `streams`. So nobody who waits can take a thread from those who work.
 //!
 //! ```text
 //! listener ─▶ door ──complete head──▶ worker ──▶ gate ──▶ router ──▶ answer
@@ -26,6 +26,7 @@ pub mod routes;
 mod server;
 pub mod socket;
 pub mod sse;
+mod stream;
 mod streams;
 mod tally;
 mod workers;

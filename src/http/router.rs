@@ -139,14 +139,6 @@ pub(super) fn written(
     };
     add("Server", "shelfcast");
     add("X-Content-Type-Options", "nosniff");
-    let connection = match (keep_alive, version) {
-        (false, _) => Some("close"),
-        (true, Version::Http10) => Some("keep-alive"),
-        (true, Version::Http11) => None,
-    };
-    if let Some(connection) = connection {
-        add("Connection", connection);
-    }
     for (name, value) in &response.headers {
         if !name.eq_ignore_ascii_case("x-content-type-options") {
             add(name, value);
@@ -173,6 +165,16 @@ pub(super) fn written(
         None,
     )
     .expect("writing to memory does not fail");
+    // tiny_http keeps this header to itself and leaves it out. The head's closing empty line is
+    // the last before the body, of which a HEAD has none.
+    let connection = match (keep_alive, version) {
+        (false, _) => "Connection: close\r\n",
+        (true, Version::Http10) => "Connection: keep-alive\r\n",
+        (true, Version::Http11) => "",
+    };
+    let body_length = if is_head { 0 } else { length };
+    let end = bytes.len().saturating_sub(body_length + 2);
+    bytes.splice(end..end, connection.bytes());
     if matches!(response.status, 204 | 304) {
         remove_length(&mut bytes);
     }

@@ -5,39 +5,56 @@
 
 use std::sync::Arc;
 
-use super::api::{files, library, service};
+use super::api::{files, history, jobs, library, service};
 use super::request::{ApiError, Request, Response, Routes};
 use crate::library::Library;
 use crate::page;
+use crate::processing::Processing;
 
-/// Answers from the library, and with the page.
+/// Answers from the library and from processing, and with the page.
 #[derive(Debug)]
 pub struct ApiRoutes {
     library: Arc<Library>,
+    processing: Arc<Processing>,
 }
 
 impl ApiRoutes {
-    /// Returns routes that ask `library`.
+    /// Returns routes that ask `library` and `processing`.
     #[must_use]
-    pub fn new(library: Arc<Library>) -> ApiRoutes {
-        ApiRoutes { library }
+    pub fn new(library: Arc<Library>, processing: Arc<Processing>) -> ApiRoutes {
+        ApiRoutes {
+            library,
+            processing,
+        }
     }
 
-    fn route(&self, method: &str, path: &[&str], request: &Request) -> Option<Answered> {
-        let library = &*self.library;
+    fn get(&self, path: &[&str], request: &Request) -> Option<Answered> {
+        let (library, processing) = (&*self.library, &*self.processing);
         let ok = |response: Response| Some(Ok(response));
-        match (method, path) {
-            ("GET", ["api", "files"]) => Some(files::list(library, request)),
-            ("GET", ["api", "files", id]) => Some(files::entry(library, id)),
-            ("GET", ["api", "cache", "stats"]) => ok(library::stats(library)),
-            ("POST", ["api", "cache", "rebuild"]) => ok(library::rebuild(library)),
-            ("GET", ["api", "watcher", "status"]) => ok(library::watcher(library)),
-            ("POST", ["api", "watcher"]) => Some(library::switch(library, request)),
-            ("GET", ["api", "sync"]) => Some(library::sync(library)),
-            ("POST", ["api", "folders", name, "accept"]) => Some(library::accept(library, name)),
-            ("GET", ["api", "version"]) => ok(service::version()),
-            ("GET", ["health"]) => ok(service::health(library)),
-            ("GET", ["openapi.json"]) => ok(service::openapi()),
+        match path {
+            ["api", "files"] => Some(files::list(library, request)),
+            ["api", "files", id] => Some(files::entry(library, processing, id)),
+            ["api", "cache", "stats"] => ok(library::stats(library)),
+            ["api", "watcher", "status"] => ok(library::watcher(library)),
+            ["api", "sync"] => Some(library::sync(library)),
+            ["api", "jobs"] => Some(jobs::list(processing)),
+            ["api", "jobs", id] => Some(jobs::get(processing, id)),
+            ["api", "history"] => Some(history::list(processing, request)),
+            ["api", "version"] => ok(service::version()),
+            ["health"] => ok(service::health(library)),
+            ["openapi.json"] => ok(service::openapi()),
+            _ => None,
+        }
+    }
+
+    fn post(&self, path: &[&str], request: &Request) -> Option<Answered> {
+        let (library, processing) = (&*self.library, &*self.processing);
+        match path {
+            ["api", "cache", "rebuild"] => Some(Ok(library::rebuild(library))),
+            ["api", "watcher"] => Some(library::switch(library, processing, request)),
+            ["api", "folders", name, "accept"] => Some(library::accept(library, name)),
+            ["api", "jobs"] => Some(jobs::create(processing, library, request)),
+            ["api", "jobs", id, "cancel"] => Some(jobs::cancel(processing, id)),
             _ => None,
         }
     }
@@ -51,7 +68,12 @@ impl Routes for ApiRoutes {
             return response;
         }
         let path: Vec<&str> = request.path.trim_start_matches('/').split('/').collect();
-        if let Some(answered) = self.route(&request.method, &path, request) {
+        let answered = match request.method.as_str() {
+            "GET" => self.get(&path, request),
+            "POST" => self.post(&path, request),
+            _ => None,
+        };
+        if let Some(answered) = answered {
             return answered.unwrap_or_else(Response::from);
         }
         let allowed = allowed(&path);
@@ -64,17 +86,19 @@ impl Routes for ApiRoutes {
     }
 }
 
-/// The method that a path knows, for the `Allow` of a 405; empty for no path of ours.
+/// The methods that a path knows, for the `Allow` of a 405; empty for no path of ours.
 fn allowed(path: &[&str]) -> &'static str {
     match path {
-        ["api", "files" | "sync" | "version"]
-        | ["api", "files", _]
+        ["api", "jobs"] => "GET, POST",
+        ["api", "files" | "sync" | "version" | "history"]
+        | ["api", "files" | "jobs", _]
         | ["api", "cache", "stats"]
         | ["api", "watcher", "status"]
         | ["health" | "openapi.json"] => "GET",
-        ["api", "cache", "rebuild"] | ["api", "watcher"] | ["api", "folders", _, "accept"] => {
-            "POST"
-        }
+        ["api", "cache", "rebuild"]
+        | ["api", "watcher"]
+        | ["api", "folders", _, "accept"]
+        | ["api", "jobs", _, "cancel"] => "POST",
         _ => "",
     }
 }

@@ -3,6 +3,7 @@
 use super::figures::HttpFigures;
 use rustix::event::{self, EventfdFlags, PollFd, PollFlags, Timespec, epoll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::process::{self, Resource, Rlimit};
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -38,6 +39,24 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(TcpListener::from(socket))
+}
+
+/// Raises the number of descriptors that this process may have to what the system allows it, and
+/// returns that; every stream and every connection is one.
+///
+/// Programs that are started afterwards inherit it: those that use `select` must be given the old
+/// one back.
+///
+/// # Errors
+/// The kernel refuses, which it does not for a limit within bounds.
+pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
+    let limit = process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    process::setrlimit(Resource::Nofile, raised)?;
+    Ok(limit.maximum)
 }
 
 /// Sets what every accepted socket inherits from `listener` (Linux does; measured).

@@ -13,13 +13,13 @@
 
 use super::server::Shared;
 use super::socket::{Connection, Poller, Ready};
-use super::sse::{self, Framing, HEARTBEAT, NO_ENVELOPE, random_between};
+use super::sse::{self, Framing, NO_ENVELOPE, random_between};
+use super::stream::{Ending, Stream};
 use super::tally::Seat;
 use crate::events::{Feed, Filter, Joined, Joining, News, Opening, Queue, Record};
 use crossbeam_channel::{Receiver, Sender};
 use rustix::event::epoll::EventFlags;
-use rustix::io::Errno;
-use rustix::net::{SendFlags, Shutdown, sockopt};
+use rustix::net::sockopt;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
@@ -28,10 +28,6 @@ use std::time::{Duration, Instant};
 /// What the kernel may hold for one client beyond our queue; it counts twice this. Enough for a
 /// burst of 100 events, little enough that 50 clients that stall cost a few megabytes.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// Time for a stream that is being ended to take what is left.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-/// A client that sends this much on a stream in one go is not a reader of events.
-const MAX_CHATTER_BYTES: usize = 64 * 1024;
 
 /// What the streams are told.
 pub(super) enum Message {
@@ -97,32 +93,6 @@ pub(super) struct Streams {
     stopping_by: Option<Instant>,
     /// Latencies of this round.
     took: Vec<Duration>,
-}
-
-struct Stream {
-    connection: Connection,
-    _seat: Seat,
-    filter: Filter,
-    framing: Framing,
-    queue: Queue,
-    /// The socket took no more; epoll tells when it does again.
-    blocked: bool,
-    /// When the socket last took something.
-    progress: Instant,
-    ends_at: Instant,
-    /// Why it is being ended, and until when it may take its last words.
-    ending: Option<(Ending, Instant)>,
-    timer: Instant,
-}
-
-/// Why a stream ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    Behind,
-    Stalled,
-    Gone,
-    Lifetime,
-    Shutdown,
 }
 
 /// The buffers of one round, made once for each filter and framing that somebody has.
@@ -225,7 +195,7 @@ impl Streams {
                 Joined::of_records(records, filter, framing.envelope())
             });
             for joined in &*buffers {
-                stream.queue.push(joined);
+                stream.push(joined);
             }
             if !buffers.is_empty() {
                 self.flush(key);
@@ -261,29 +231,16 @@ impl Streams {
             figures.replayed.add(opening.records.len() as u64);
         }
         queue.push_replay(opening.records);
-        let now = Instant::now();
         let (shortest, longest) = settings.lifetime;
-        let timer = now + settings.heartbeat;
-        self.timers.insert((timer, key));
-        self.streams.insert(
-            key,
-            Stream {
-                connection,
-                _seat: seat,
-                filter: joining.filter,
-                framing,
-                queue,
-                blocked: false,
-                progress: now,
-                ends_at: now + random_between(shortest, longest),
-                ending: None,
-                timer,
-            },
-        );
+        let ends_at = Instant::now() + random_between(shortest, longest);
+        let stream = Stream::new(connection, seat, joining.filter, framing, queue, ends_at);
+        self.timers.insert((stream.timer, key));
+        self.streams.insert(key, stream);
         figures.opened.increment();
         let total = figures.clients.add(1);
         log::info!("Client subscribed to events (total: {total})");
         self.flush(key);
+        self.set_timer(key);
     }
 
     /// Writes what waits for one client, as far as its socket takes it.
@@ -291,43 +248,29 @@ impl Streams {
         let Some(stream) = self.streams.get_mut(&key) else {
             return;
         };
-        let figures = self.shared.parts.events.figures();
-        while !stream.blocked {
-            let Some(bytes) = stream.queue.front() else {
-                break;
-            };
-            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            match rustix::net::send(&stream.connection.socket, bytes, flags) {
-                Ok(written) => {
-                    let now = Instant::now();
-                    stream.progress = now;
-                    figures.bytes.add(written as u64);
-                    stream.queue.written(written, |delivered| {
-                        if delivered.live {
-                            self.took.push(now - delivered.mark.published);
-                        }
-                    });
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    stream.blocked = true;
-                    stream.progress = Instant::now(); // from here on it takes nothing
-                }
-                Err(_) => return self.remove(key, Ending::Gone),
-            }
-        }
-        let is_behind = stream.queue.is_behind() && stream.ending.is_none();
-        if stream.queue.is_empty() {
-            if let Some((ending, _)) = stream.ending {
-                // The client sees the end even while somebody still holds our end open.
-                rustix::net::shutdown(&stream.connection.socket, Shutdown::Write).ok();
-                self.remove(key, ending);
-            }
-        } else if is_behind {
+        let Ok(bytes) = stream.flush(&mut self.took) else {
+            return self.remove(key, Ending::Gone);
+        };
+        self.shared.parts.events.figures().bytes.add(bytes);
+        if stream.is_behind() {
             self.end(key, Ending::Behind);
-        } else if stream.blocked {
-            let at = stream.progress + self.shared.settings.stall;
-            self.wake_at(key, at);
+        } else {
+            self.settle(key, Instant::now());
+        }
+    }
+
+    /// Removes a stream that is over; else makes sure that it is looked at in time.
+    fn settle(&mut self, key: u64, now: Instant) {
+        let settings = &self.shared.settings;
+        let Some(stream) = self.streams.get(&key) else {
+            return;
+        };
+        if let Some(ending) = stream.over(now, settings.stall) {
+            return self.remove(key, ending);
+        }
+        // Its timer may be earlier than needed, and then finds nothing to do; later it must not be.
+        if stream.due(settings.heartbeat, settings.stall, self.started) < stream.timer {
+            self.set_timer(key);
         }
     }
 
@@ -336,25 +279,12 @@ impl Streams {
         let Some(stream) = self.streams.get_mut(&key) else {
             return; // removed earlier in this round
         };
-        if flags.intersects(EventFlags::ERR | EventFlags::HUP) {
+        let cut = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        let says = flags.intersects(EventFlags::IN | EventFlags::RDHUP);
+        if cut || (says && stream.hear().is_err()) {
             return self.remove(key, Ending::Gone);
         }
-        if flags.intersects(EventFlags::IN | EventFlags::RDHUP) {
-            // A client of an event stream has nothing more to say. What it says is read away, so
-            // that its going away is seen; a half-closed connection counts as gone, as with nginx.
-            let mut chatter = [0u8; 4_096];
-            let mut heard = 0;
-            loop {
-                match rustix::io::read(&stream.connection.socket, &mut chatter) {
-                    Ok(read @ 1..) if heard < MAX_CHATTER_BYTES => heard += read,
-                    Err(Errno::AGAIN) => break,
-                    Err(Errno::INTR) => {}
-                    Ok(_) | Err(_) => return self.remove(key, Ending::Gone),
-                }
-            }
-        }
-        if flags.contains(EventFlags::OUT) && stream.blocked {
-            stream.blocked = false;
+        if flags.contains(EventFlags::OUT) && stream.unblock() {
             self.flush(key);
         }
     }
@@ -375,75 +305,43 @@ impl Streams {
         let Some(stream) = self.streams.get_mut(&key) else {
             return;
         };
-        let waits = !stream.queue.is_empty();
-        if waits && now >= stream.progress + settings.stall {
-            return self.remove(key, Ending::Stalled);
+        if let Some(ending) = stream.over(now, settings.stall) {
+            return self.remove(key, ending);
         }
-        if let Some((ending, until)) = stream.ending {
-            if now >= until {
-                return self.remove(key, ending);
-            }
-        } else if now >= stream.ends_at {
-            return self.end(key, Ending::Lifetime);
-        } else if !waits && now >= whole_second(self.started, stream.progress + settings.heartbeat)
-        {
-            let heartbeat = stream.framing.framed(HEARTBEAT.as_bytes());
-            stream
-                .queue
-                .push(&Joined::of_bytes(&heartbeat, NO_ENVELOPE));
+        let heartbeat = stream.heartbeat_due(settings.heartbeat, self.started);
+        if stream.ending.is_none() && now >= stream.ends_at {
+            self.end(key, Ending::Lifetime);
+        } else if heartbeat.is_some_and(|due| now >= due) {
+            stream.push_heartbeat();
             self.shared.parts.events.figures().heartbeats.increment();
             self.flush(key);
         }
+        self.set_timer(key);
+    }
+
+    fn set_timer(&mut self, key: u64) {
         let settings = &self.shared.settings;
         let Some(stream) = self.streams.get_mut(&key) else {
-            return; // the heartbeat found it gone
+            return; // removed meanwhile
         };
-        let due = match stream.queue.is_empty() {
-            true => whole_second(self.started, stream.progress + settings.heartbeat),
-            false => stream.progress + settings.stall,
-        };
-        let end = stream.ending.map_or(stream.ends_at, |(_, until)| until);
+        let due = stream.due(settings.heartbeat, settings.stall, self.started);
         // Never again in this same instant, whatever the settings are.
-        let at = due.min(end).max(now + Duration::from_millis(1));
+        let at = due.max(Instant::now() + Duration::from_millis(1));
         self.timers.remove(&(stream.timer, key));
         stream.timer = at;
         self.timers.insert((at, key));
     }
 
-    /// Makes sure that a stream is looked at no later than `at`.
-    fn wake_at(&mut self, key: u64, at: Instant) {
-        if let Some(stream) = self.streams.get_mut(&key)
-            && at < stream.timer
-        {
-            self.timers.remove(&(stream.timer, key));
-            stream.timer = at;
-            self.timers.insert((at, key));
-        }
-    }
-
-    /// Lets a stream end cleanly: what is begun is finished, then comes the end of the answer.
+    /// Lets a stream end cleanly.
     fn end(&mut self, key: u64, ending: Ending) {
         let Some(stream) = self.streams.get_mut(&key) else {
             return;
         };
-        if stream.ending.is_some() {
-            return;
+        if stream.ending.is_none() {
+            stream.end(ending);
+            self.count(ending);
+            self.flush(key);
         }
-        let mut last = Vec::new();
-        if ending == Ending::Behind {
-            // It comes back for these with its last id.
-            stream.queue.forget_waiting();
-        } else {
-            // Spread, so that they do not all come back at the same moment.
-            let wait = random_between(Duration::from_secs(1), Duration::from_secs(10));
-            last.extend(stream.framing.framed(sse::retry(wait).as_bytes()));
-        }
-        last.extend_from_slice(stream.framing.end().as_bytes());
-        stream.queue.push(&Joined::of_bytes(&last, NO_ENVELOPE));
-        let until = Instant::now() + LAST_WORDS;
-        stream.ending = Some((ending, until));
-        self.wake_at(key, until);
-        self.flush(key);
     }
 
     fn end_all(&mut self, by: Instant) {
@@ -458,6 +356,16 @@ impl Streams {
             return;
         };
         self.timers.remove(&(stream.timer, key));
+        if stream.ending.is_none() {
+            self.count(ending);
+        }
+        stream.close();
+        let remaining = self.shared.parts.events.figures().clients.add(-1);
+        log::info!("Client unsubscribed from events (remaining: {remaining})");
+    }
+
+    /// Counts an ending once, when it is decided.
+    fn count(&self, ending: Ending) {
         let figures = self.shared.parts.events.figures();
         match ending {
             Ending::Behind => figures.ended_behind.increment(),
@@ -466,27 +374,9 @@ impl Streams {
             Ending::Lifetime => figures.ended_lifetime.increment(),
             Ending::Shutdown => {}
         }
-        log::debug!(
-            "event stream ended peer={} reason={ending:?} lag={}",
-            stream.connection.peer,
-            stream.queue.lag()
-        );
-        if stream.queue.is_empty() {
-            drop(stream);
-        } else {
-            stream.connection.reset();
-        }
-        let remaining = figures.clients.add(-1);
-        log::info!("Client unsubscribed from events (remaining: {remaining})");
     }
 
     fn keys(&self) -> Vec<u64> {
         self.streams.keys().copied().collect()
     }
-}
-
-/// Rounds to the nearest whole second since `origin`.
-fn whole_second(origin: Instant, at: Instant) -> Instant {
-    let since = at.saturating_duration_since(origin) + Duration::from_millis(500);
-    origin + Duration::from_secs(since.as_secs())
 }

@@ -185,6 +185,11 @@ impl Library {
         Some((view.version, self.shared.events.last_event_id().to_string()))
     }
 
+    /// Lets everybody who waits in [`sync`](Library::sync) go without an answer.
+    pub fn give_up_syncs(&self) {
+        self.send(Command::GiveUpSyncs);
+    }
+
     /// Switches automatic work; returns when that will survive a restart.
     pub fn set_enabled(&self, enabled: bool) {
         let (reply, answer) = bounded(1);

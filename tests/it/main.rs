@@ -1,8 +1,14 @@
 //! Tests from outside: real files, real inotify, real sockets; a module per behaviour.
 
 mod config;
+mod documentation;
+mod events;
+mod exhaustion;
+mod figures;
 mod http_server;
+mod log_lines;
 mod logging;
+mod polling;
 mod serving;
 mod streams;
 mod systemd;

@@ -1,33 +1,39 @@
 //! The helper of the HTTP tests: a server in this process, and clients that are plain sockets.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests: what fails here fails the test"
+)]
+
+use rustix::net::{AddressFamily, SocketType};
 use shelfcast::events::types::{ErrorEvent, Event, JobStatus, JobUpdated, Progress};
 use shelfcast::events::{Broadcaster, EventId, Scope, Settings};
 use shelfcast::http::request::{ApiError, Gate, Request, Response, Routes};
 use shelfcast::http::{Parts, Server, ServerSettings, bind};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Longer than anything that is waited for takes, also on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Serving {
-    pub events: Broadcaster,
-    pub server: Option<Server>,
-    pub address: SocketAddr,
+pub(crate) struct Serving {
+    pub(crate) events: Broadcaster,
+    pub(crate) server: Option<Server>,
+    pub(crate) address: SocketAddr,
 }
 
 impl Serving {
-    pub fn start() -> Serving {
+    pub(crate) fn start() -> Serving {
         Serving::with(ServerSettings::default())
     }
 
-    pub fn with(settings: ServerSettings) -> Serving {
+    pub(crate) fn with(settings: ServerSettings) -> Serving {
         Serving::on(settings, "127.0.0.1:0".parse().unwrap())
     }
 
-    pub fn on(settings: ServerSettings, address: SocketAddr) -> Serving {
+    pub(crate) fn on(settings: ServerSettings, address: SocketAddr) -> Serving {
         let events = Broadcaster::start(Settings::default()).unwrap();
         let parts = Parts {
             events: events.clone(),
@@ -45,30 +51,30 @@ impl Serving {
         }
     }
 
-    pub fn publish(&self, code: &str) -> EventId {
+    pub(crate) fn publish(&self, code: &str) -> EventId {
         self.events.publish(error(code), Scope::Everyone)
     }
 
     /// Sends `request` and returns the client, which has read nothing yet.
-    pub fn send(&self, request: &str) -> Client {
+    pub(crate) fn send(&self, request: &str) -> Client {
         let mut client = Client::connect(self.address);
         client.socket.write_all(request.as_bytes()).unwrap();
         client
     }
 
     /// Returns the whole answer to `GET target`.
-    pub fn get(&self, target: &str) -> Answer {
+    pub(crate) fn get(&self, target: &str) -> Answer {
         self.ask("GET", target, "")
     }
 
-    pub fn ask(&self, method: &str, target: &str, headers: &str) -> Answer {
+    pub(crate) fn ask(&self, method: &str, target: &str, headers: &str) -> Answer {
         let request =
             format!("{method} {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n");
         self.send(&request).answer()
     }
 
     /// Opens an event stream and reads its head.
-    pub fn stream(&self, target: &str, headers: &str) -> Client {
+    pub(crate) fn stream(&self, target: &str, headers: &str) -> Client {
         let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
         let mut client = self.send(&request);
         client.read_until("the head of the stream", |text| text.contains("\r\n\r\n"));
@@ -76,7 +82,7 @@ impl Serving {
     }
 
     /// Waits until so many streams are open.
-    pub fn wait_for_clients(&self, count: u64) {
+    pub(crate) fn wait_for_clients(&self, count: u64) {
         eventually(&format!("{count} open streams"), || {
             self.events.stats().active_clients == count
         });
@@ -104,13 +110,8 @@ impl Routes for Stub {
                 body: (&[][..]).into(),
             },
             ("GET", "/slow") => {
-                let (_sender, receiver) = crossbeam_channel::bounded::<()>(1);
                 let wait = request.parameter("ms").unwrap().parse().unwrap();
-                // Nobody sends: this is a wait.
-                let end = Instant::now() + Duration::from_millis(wait);
-                let never = crossbeam_channel::never::<()>();
-                drop(receiver);
-                drop(never.recv_deadline(end));
+                pause(Duration::from_millis(wait));
                 Response::json(200, &"slept")
             }
             ("GET", "/large") => Response {
@@ -137,7 +138,7 @@ impl Gate for Stub {
     }
 }
 
-pub fn error(code: &str) -> Event {
+pub(crate) fn error(code: &str) -> Event {
     Event::Error(ErrorEvent {
         code: code.to_owned(),
         message: String::new(),
@@ -146,7 +147,7 @@ pub fn error(code: &str) -> Event {
     })
 }
 
-pub fn job(id: &str, status: JobStatus) -> Event {
+pub(crate) fn job(id: &str, status: JobStatus) -> Event {
     Event::JobUpdated(JobUpdated {
         job_id: id.to_owned(),
         action: "process".to_owned(),
@@ -157,16 +158,28 @@ pub fn job(id: &str, status: JobStatus) -> Event {
     })
 }
 
-pub struct Client {
-    pub socket: TcpStream,
+pub(crate) struct Client {
+    pub(crate) socket: TcpStream,
     /// Everything that was read.
-    pub text: String,
+    pub(crate) text: String,
     raw: Vec<u8>,
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Client {
-        let socket = TcpStream::connect(address).unwrap();
+    pub(crate) fn connect(address: SocketAddr) -> Client {
+        Client::of(TcpStream::connect(address).unwrap())
+    }
+
+    /// Connects from another address of this machine.
+    pub(crate) fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Client {
+        let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+        let socket = rustix::net::socket(family, kind, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddr::from((source, 0))).unwrap();
+        rustix::net::connect(&socket, &address).unwrap();
+        Client::of(socket.into())
+    }
+
+    fn of(socket: TcpStream) -> Client {
         socket
             .set_read_timeout(Some(Duration::from_millis(50)))
             .unwrap();
@@ -178,20 +191,26 @@ impl Client {
     }
 
     /// Reads until `condition` holds for the whole text, or panics saying what was waited for.
-    pub fn read_until(&mut self, what: &str, condition: impl Fn(&str) -> bool) {
+    pub(crate) fn read_until(&mut self, what: &str, condition: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !condition(&self.text) {
             assert!(
                 Instant::now() < deadline,
                 "waited for {what}: {:?}",
-                self.text
+                self.tail()
             );
-            assert!(self.read_more(), "ended before {what}: {:?}", self.text);
+            assert!(self.read_more(), "ended before {what}: {:?}", self.tail());
         }
     }
 
+    /// The end of what was read, for a message.
+    fn tail(&self) -> String {
+        let skip = self.text.chars().count().saturating_sub(1_000);
+        self.text.chars().skip(skip).collect()
+    }
+
     /// Reads to the end of the connection.
-    pub fn read_to_end(&mut self) {
+    pub(crate) fn read_to_end(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while self.read_more() {
             assert!(
@@ -203,13 +222,13 @@ impl Client {
     }
 
     /// Returns the complete answer of a connection that ends with it.
-    pub fn answer(mut self) -> Answer {
+    pub(crate) fn answer(mut self) -> Answer {
         self.read_to_end();
         Answer { text: self.text }
     }
 
     /// Reads what comes within a moment; false at the end.
-    pub fn read_more(&mut self) -> bool {
+    pub(crate) fn read_more(&mut self) -> bool {
         let mut piece = [0; 65_536];
         match self.socket.read(&mut piece) {
             Ok(0) => false,
@@ -227,7 +246,7 @@ impl Client {
     }
 
     /// The body of an event stream without its chunks' framing.
-    pub fn body(&self) -> String {
+    pub(crate) fn body(&self) -> String {
         dechunked(
             self.text
                 .split_once("\r\n\r\n")
@@ -236,11 +255,14 @@ impl Client {
     }
 
     /// The events that have arrived, as JSON with their ids.
-    pub fn events(&self) -> Vec<(Option<String>, serde_json::Value)> {
+    pub(crate) fn events(&self) -> Vec<(Option<String>, serde_json::Value)> {
         messages(&self.body())
     }
 
-    pub fn wait_for_events(&mut self, count: usize) -> Vec<(Option<String>, serde_json::Value)> {
+    pub(crate) fn wait_for_events(
+        &mut self,
+        count: usize,
+    ) -> Vec<(Option<String>, serde_json::Value)> {
         self.read_until(&format!("{count} events"), |text| {
             let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
             messages(&dechunked(body)).len() >= count
@@ -250,7 +272,7 @@ impl Client {
 }
 
 /// The data of complete `onmessage` messages.
-pub fn messages(body: &str) -> Vec<(Option<String>, serde_json::Value)> {
+pub(crate) fn messages(body: &str) -> Vec<(Option<String>, serde_json::Value)> {
     let complete = body.rfind("\n\n").map_or("", |end| &body[..end]);
     complete
         .split("\n\n")
@@ -266,8 +288,21 @@ pub fn messages(body: &str) -> Vec<(Option<String>, serde_json::Value)> {
         .collect()
 }
 
+/// What tells events apart in these tests.
+pub(crate) fn codes(events: &[(Option<String>, serde_json::Value)]) -> Vec<String> {
+    events
+        .iter()
+        .map(|(_, event)| match event["type"].as_str().unwrap() {
+            "error" => event["data"]["code"].as_str().unwrap().to_owned(),
+            "reset" => format!("reset:{}", event["data"]["reason"].as_str().unwrap()),
+            "job_updated" => event["data"]["job_id"].as_str().unwrap().to_owned(),
+            other => other.to_owned(),
+        })
+        .collect()
+}
+
 /// Takes the framing of chunks away; the last one may be incomplete.
-pub fn dechunked(mut body: &str) -> String {
+pub(crate) fn dechunked(mut body: &str) -> String {
     let mut whole = String::new();
     while let Some((size, rest)) = body.split_once("\r\n") {
         let size = usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("chunk {size:?}"));
@@ -280,12 +315,12 @@ pub fn dechunked(mut body: &str) -> String {
     whole
 }
 
-pub struct Answer {
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         let status = self.text.split(' ').nth(1);
         status
             .unwrap_or_else(|| panic!("no status: {:?}", self.text))
@@ -293,7 +328,7 @@ impl Answer {
             .unwrap()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let (head, _) = self.text.split_once("\r\n\r\n").unwrap();
         head.lines()
             .filter_map(|line| line.split_once(": "))
@@ -301,21 +336,27 @@ impl Answer {
             .map(|(_, value)| value)
     }
 
-    pub fn body(&self) -> &str {
+    pub(crate) fn body(&self) -> &str {
         self.text.split_once("\r\n\r\n").unwrap().1
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(self.body()).unwrap_or_else(|_| panic!("{:?}", self.text))
     }
 }
 
 /// Waits for `condition`, or panics saying what was waited for.
-pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
-    let never = crossbeam_channel::never::<()>();
     while !condition() {
         assert!(Instant::now() < deadline, "waited for {what}");
-        drop(never.recv_timeout(Duration::from_millis(5)));
+        pause(Duration::from_millis(5));
     }
+}
+
+/// Between two looks; never in place of a condition.
+pub(crate) fn pause(time: Duration) {
+    // Nobody sends: the only outcome is the end of the wait.
+    let waited = crossbeam_channel::never::<()>().recv_timeout(time);
+    assert!(waited.is_err());
 }

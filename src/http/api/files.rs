@@ -1,10 +1,12 @@
 //! `/api/files`: the list, page by page, and one entry.
 
+use super::history::{self, ShownResult};
 use super::{number, parameter};
 use crate::events::types::{Entry, Status};
 use crate::http::request::{ApiError, Request, Response};
 use crate::library::query::{Page, Query, QueryError, Sort, Wanted};
 use crate::library::{Counts, EntryId, IndexError, Library};
+use crate::processing::Processing;
 use serde::Serialize;
 
 const DEFAULT_LIMIT: u64 = 100;
@@ -20,6 +22,14 @@ struct FilesAnswer {
     last_event_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     directories: Option<Vec<DirectoryAnswer>>,
+}
+
+/// One entry with what was done with it.
+#[derive(Serialize)]
+struct Detailed {
+    #[serde(flatten)]
+    entry: Entry,
+    history: Vec<ShownResult>,
 }
 
 #[derive(Serialize)]
@@ -104,13 +114,13 @@ pub fn list(library: &Library, request: &Request) -> Result<Response, ApiError> 
 /// Answers `GET /api/files/ID`.
 ///
 /// # Errors
-/// There is no such entry (404), or the index failed (503).
-pub fn entry(library: &Library, id: &str) -> Result<Response, ApiError> {
-    let number = id.parse().map_err(|_| no_entry(id))?;
-    let entry = library
-        .file(EntryId(number))
-        .map_err(|error| failed(&error))?;
-    Ok(Response::json(200, &entry.ok_or_else(|| no_entry(id))?))
+/// There is no such entry (404), or index or history failed (503).
+pub fn entry(library: &Library, processing: &Processing, id: &str) -> Result<Response, ApiError> {
+    let number = EntryId(id.parse().map_err(|_| no_entry(id))?);
+    let entry = library.file(number).map_err(|error| failed(&error))?;
+    let entry = entry.ok_or_else(|| no_entry(id))?;
+    let history = history::of_entry(processing, number)?;
+    Ok(Response::json(200, &Detailed { entry, history }))
 }
 
 fn no_entry(id: &str) -> ApiError {

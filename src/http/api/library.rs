@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::json_body;
 use crate::http::request::{ApiError, Request, Response};
 use crate::library::Library;
+use crate::processing::Processing;
 use serde::{Deserialize, Serialize};
 
 /// `/api/sync` gives up after this long.
@@ -96,13 +97,18 @@ pub fn watcher(library: &Library) -> Response {
     Response::json(200, &library.watcher_status())
 }
 
-/// Answers `POST /api/watcher`.
+/// Answers `POST /api/watcher`: the library keeps the switch and tells of it, processing obeys it.
 ///
 /// # Errors
 /// The body is not `{"enabled":bool}` (400).
-pub fn switch(library: &Library, request: &Request) -> Result<Response, ApiError> {
+pub fn switch(
+    library: &Library,
+    processing: &Processing,
+    request: &Request,
+) -> Result<Response, ApiError> {
     let Switch { enabled } = json_body(request)?;
     library.set_enabled(enabled);
+    processing.set_automatic(enabled);
     Ok(Response::json(200, &library.watcher_status()))
 }
 

@@ -2,6 +2,8 @@
 
 pub mod events;
 pub mod files;
+pub mod history;
+pub mod jobs;
 pub mod library;
 pub mod service;
 

@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Rebuild,
     /// Answer once all earlier changes are in.
     Sync(Sender<()>),
+    /// Answer nobody who waits for a sync any more: the service is about to stop.
+    GiveUpSyncs,
     /// Switch automatic work; answers when it is written down.
     SetEnabled(bool, Sender<()>),
     /// Take the disk that is at a folder's path for its own; answers whether there is such a folder.
@@ -294,6 +296,7 @@ impl Keeper {
         match command {
             Command::Rebuild => self.rebuild(),
             Command::Sync(reply) => self.sync(reply),
+            Command::GiveUpSyncs => self.waiters.clear(),
             Command::SetEnabled(enabled, reply) => {
                 self.set_enabled(enabled)?;
                 signal(&reply);

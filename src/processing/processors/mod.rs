@@ -1,0 +1,7 @@
+//! **Processors**: the kinds of work on an entry, one a file.
+
+mod arguments;
+pub(crate) mod command;
+pub(crate) mod fingerprint;
+mod guard;
+mod tail;

@@ -1,0 +1,177 @@
+//! The queue's **jobs**: which run, whose turn it is, what is told of them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{OFFLINE, Queue, REFRESH, audience};
+use crate::events::Scope as Audience;
+use crate::events::types::{Event, JobStatus, Status};
+use crate::library::EntryId;
+use crate::processing::active::{Active, Next};
+use crate::processing::job::JobId;
+use crate::processing::worker::Task;
+use crate::processing::{ProcessingError, now_ns};
+
+/// Jobs whose items are handed out in turn; the others wait as `queued`. A long job shall not hold
+/// up a short one, and each costs a page of items in memory.
+const ACTIVE_JOBS: usize = 4;
+
+impl Queue {
+    /// Takes items of the active jobs in turn.
+    pub(super) fn hand_out_jobs(&mut self, now: Instant) -> Result<(), ProcessingError> {
+        self.activate_jobs()?;
+        let mut idle = 0; // jobs in a row that had nothing
+        while idle < self.active.len() && !self.parts.jobs.is_full() {
+            self.turn = (self.turn + 1) % self.active.len();
+            let active = &mut self.active[self.turn];
+            idle += 1;
+            if active.held_until.is_some_and(|until| now < until) {
+                continue;
+            }
+            active.held_until = None;
+            match active.peek(&*self.parts.crew.shelf, &self.parts.store)? {
+                Next::Item(item) if !self.parts.crew.shelf.is_online(&item.folder) => {
+                    active.held_until = Some(now + OFFLINE);
+                }
+                Next::Item(item) => {
+                    idle = 0;
+                    if !active.hand_out(item.id) {
+                        continue; // done before a restart
+                    }
+                    let taken = self.in_flight.contains_key(&item.id)
+                        || (item.status == Status::Unprocessed && self.reported.covers(&item, now));
+                    if taken {
+                        // Somebody is at it, or has just been.
+                        active.done(item.id, false);
+                        continue;
+                    }
+                    self.waiting.remove(item.id);
+                    let (work, job) = (active.work(), Some(Arc::clone(&active.control)));
+                    self.begin(Task {
+                        item,
+                        work,
+                        job,
+                        wait: None,
+                    });
+                }
+                Next::End if active.is_idle() => {
+                    self.end_job(self.turn, JobStatus::Completed);
+                    idle = 0;
+                }
+                Next::Later | Next::End => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn activate_jobs(&mut self) -> Result<(), ProcessingError> {
+        while self.more_jobs && self.active.len() < ACTIVE_JOBS {
+            let taken: Vec<_> = self.active.iter().map(|active| active.job.id).collect();
+            let Some(pending) = self.parts.store.pending(&taken, 1)?.pop() else {
+                self.more_jobs = false;
+                break;
+            };
+            let id = pending.job.id;
+            self.parts.store.start_job(id, now_ns())?;
+            let goes_on = pending.job.status == JobStatus::Running;
+            let mut active = Active::resume(pending, self.parts.workers);
+            active.job.status = JobStatus::Running;
+            active.job.started = active.job.started.or_else(|| Some(now_ns()));
+            log::info!(
+                "job {} id={id}",
+                if goes_on { "goes on" } else { "started" }
+            );
+            self.active.push(active);
+        }
+        Ok(())
+    }
+
+    pub(super) fn publish_jobs(&mut self) {
+        let now = Instant::now();
+        if self.active.is_empty() {
+            return;
+        }
+        if now >= self.next_refresh {
+            self.active
+                .iter_mut()
+                .for_each(|active| active.refresh(now));
+            self.next_refresh = now + REFRESH;
+        }
+        let mut published = false;
+        for active in &mut self.active {
+            if active.may_publish(now) {
+                active.refresh(now);
+                let event = Event::JobUpdated(active.job.event());
+                self.parts.events.publish(event, audience(active.folder()));
+                published = true;
+            }
+        }
+        if published {
+            self.show_jobs();
+        }
+    }
+
+    /// Shows the running jobs to whoever asks.
+    fn show_jobs(&self) {
+        let jobs = self.active.iter().map(|active| active.job.clone());
+        self.parts.figures.set_running_jobs(jobs.collect());
+    }
+
+    fn end_job(&mut self, at: usize, status: JobStatus) {
+        let mut active = self.active.remove(at);
+        let now = now_ns();
+        active.end(status, None, now);
+        let kept = active.kept();
+        let id = active.job.id;
+        self.more_jobs = true;
+        self.waiting.remove_job(id);
+        let stored = self
+            .parts
+            .store
+            .keep(&[], &[kept])
+            .and_then(|()| self.parts.store.end_job(id, status, None, now));
+        match stored {
+            // It was cancelled at this very moment: the order to say so is on its way.
+            Ok(false) if status != JobStatus::Cancelled => {
+                self.active.push(active);
+                return;
+            }
+            Ok(_) => {}
+            Err(error) => self.trouble_with_store(&error),
+        }
+        let progress = active.job.progress;
+        log::info!(
+            "job ended id={id} status={status:?} items={} failed={}",
+            progress.current,
+            progress.failed
+        );
+        self.show_jobs();
+        let event = Event::JobUpdated(active.job.event());
+        self.parts.events.publish(event, audience(active.folder()));
+    }
+
+    pub(super) fn cancelled(&mut self, id: JobId) {
+        if let Some(at) = self.active.iter().position(|active| active.job.id == id) {
+            self.active[at].control.called_off.raise();
+            self.end_job(at, JobStatus::Cancelled);
+            return;
+        }
+        match self.parts.store.job(id) {
+            Ok(Some(job)) => {
+                log::info!("job cancelled before it began id={id}");
+                self.parts
+                    .events
+                    .publish(Event::JobUpdated(job.event()), Audience::Everyone);
+            }
+            Ok(None) => {}
+            Err(error) => self.trouble_with_store(&error),
+        }
+    }
+
+    pub(super) fn job_item_ended(&mut self, job: Option<JobId>, id: EntryId, failed: bool) {
+        let mut active = self.active.iter_mut();
+        if let Some(active) = active.find(|active| Some(active.job.id) == job) {
+            active.done(id, failed);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A **worker**: a thread that runs items, one after another.
+//!
+//! Live items go first. What becomes of an item is said in one [`Done`]; nothing of it is kept
+//! here. A panic costs the item, not the worker.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, select};
+
+use super::Shelf;
+use super::attempt::{Attempt, Flag};
+use super::complete::Verdict;
+use super::item::{Run, ended};
+use super::job::JobId;
+use super::processors::command::{Command, Scratch};
+use super::processors::fingerprint::{self, BUFFER_BYTES};
+use super::trouble::Trouble;
+use super::waiting::Wait;
+use crate::events::types::Status;
+use crate::library::work::{Item, Stamp};
+
+/// What is known of a job by those who work for it.
+#[derive(Debug)]
+pub(crate) struct JobControl {
+    pub(crate) id: JobId,
+    /// Raised when the job is cancelled.
+    pub(crate) called_off: Flag,
+    /// The path that was begun last.
+    pub(crate) current: Mutex<Option<String>>,
+    /// How far each worker is with its item, in thousandths.
+    pub(crate) partial: Box<[AtomicU32]>,
+}
+
+/// What to do with an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Process it unless that was done for its content.
+    Live,
+    /// Process it in any case.
+    Process,
+    /// Compare content and fingerprint.
+    Verify,
+}
+
+/// An item for a worker.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) item: Item,
+    pub(crate) work: Work,
+    pub(crate) job: Option<Arc<JobControl>>,
+    /// How it has waited before.
+    pub(crate) wait: Option<Wait>,
+}
+
+impl Task {
+    /// Returns how long its file was seen to stand still.
+    pub(crate) fn still(&self) -> Option<Duration> {
+        let wait = self
+            .wait
+            .as_ref()
+            .filter(|wait| wait.stamp == self.item.stamp)?;
+        wait.still_since.map(|since| since.elapsed())
+    }
+
+    /// Returns how often its file changed under a command that failed.
+    pub(crate) fn again(&self) -> u32 {
+        self.wait.as_ref().map_or(0, |wait| wait.again)
+    }
+}
+
+/// An item that a worker is done with.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) task: Task,
+    pub(crate) outcome: Outcome,
+    pub(crate) trouble: Option<Trouble>,
+    /// The entry was shown as `processing`.
+    pub(crate) shown: bool,
+}
+
+/// What became of an item.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It went through, or failed.
+    Ended(Box<Ended>),
+    /// There is nothing to say about it.
+    Nothing,
+    /// It is not complete.
+    NotYet(Verdict),
+    /// Its file is not what the index knows, or changed meanwhile: the library will tell.
+    Changed,
+    /// Its file changed while a command failed on it: perhaps because of that.
+    ChangedAndFailed,
+    /// It was called off.
+    Interrupted,
+}
+
+/// An attempt that ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) stamp: Stamp,
+    pub(crate) fingerprint: Option<[u8; 32]>,
+    pub(crate) error: Option<String>,
+    pub(crate) processor: String,
+    pub(crate) exit: Option<i32>,
+    pub(crate) output: Option<String>,
+    pub(crate) took: Duration,
+    /// Nanoseconds since 1970.
+    pub(crate) at: i64,
+    /// Nothing was done, since the content is known: no event, no history.
+    pub(crate) quiet: bool,
+}
+
+/// What all workers share.
+pub(crate) struct Crew {
+    pub(crate) shelf: Arc<dyn Shelf>,
+    pub(crate) commands: Vec<Command>,
+    pub(crate) scratch: Scratch,
+    /// Raised when the service stops.
+    pub(crate) stop: Flag,
+}
+
+/// One worker.
+pub(crate) struct Worker {
+    pub(crate) number: usize,
+    pub(crate) crew: Arc<Crew>,
+    pub(crate) live: Receiver<Task>,
+    pub(crate) jobs: Receiver<Task>,
+    pub(crate) results: Sender<Done>,
+}
+
+impl Worker {
+    /// Runs items until there are no more to come.
+    pub(crate) fn run(self) {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let nobody = Flag::default();
+        while let Some(task) = self.next() {
+            let id = task.item.id;
+            let called_off = task.job.as_ref().map_or(&nobody, |job| &job.called_off);
+            let flags = [&self.crew.stop, called_off];
+            // A failed entry that is only verified stays failed: what it was before could not be
+            // said when it is given back.
+            let shows = task.work != Work::Verify || task.item.status != Status::Failed;
+            let attempt = Attempt::begin(&*self.crew.shelf, id, shows, flags);
+            let mut run = Run {
+                crew: &self.crew,
+                number: self.number,
+                task: &task,
+                attempt: &attempt,
+                buffer: &mut buffer,
+                trouble: None,
+            };
+            // What a panic leaves half done is `run` alone, which is dropped.
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                let outcome = run.run();
+                (outcome, run.trouble.take())
+            }));
+            let (outcome, trouble) = caught.unwrap_or_else(|_| {
+                log::error!("an item ended in a panic path={:?}", task.item.path);
+                let error = "internal error: see the log".to_owned();
+                let ended = ended(&task.item, &attempt, fingerprint::NAME, Some(error));
+                (Outcome::Ended(ended.into()), None)
+            });
+            if let Some(job) = &task.job {
+                job.set_partial(self.number, 0);
+            }
+            let shown = attempt.is_shown();
+            let done = Done {
+                task,
+                outcome,
+                trouble,
+                shown,
+            };
+            if self.results.send(done).is_err() {
+                return; // nobody is left to tell
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Task> {
+        if let Ok(task) = self.live.try_recv() {
+            return Some(task);
+        }
+        if let Ok(task) = self.jobs.try_recv() {
+            return Some(task);
+        }
+        // Both are closed together, and emptied before.
+        select! {
+            recv(self.live) -> task => task.ok(),
+            recv(self.jobs) -> task => task.ok(),
+        }
+    }
+}
+
+impl JobControl {
+    pub(crate) fn set_partial(&self, worker: usize, thousandths: u32) {
+        if let Some(partial) = self.partial.get(worker) {
+            partial.store(thousandths, Relaxed);
+        }
+    }
+}
