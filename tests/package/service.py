@@ -145,6 +145,8 @@ def check(command, directory):
         file.truncate(FIVE_GIB)
     config = directory / "shelfcast.toml"
     config.write_text(f"""
+[processing]
+workers = 2
 [[folder]]
 path = "{library}"
 [[processor]]
@@ -186,7 +188,9 @@ command = ["{sys.executable}", "-c", "import sys; sys.exit(not open(sys.argv[1])
             for name in ("small.txt", "future.txt", "new.txt")))
         before = service.entries()
         status, took_s = service.stop()
-        expect(f"it stops ({took_s:.1f} s) with status", status, 0)
+        expect("it stops with status", status, 0)
+        # 2 s are promised on a box; an emulator on a busy machine gets some more.
+        expect(f"and soon, in the middle of a large file ({took_s:.1f} s)", took_s < 5, True)
 
         service = start()
         entries = eventually("the list is there after a restart", service.entries)
