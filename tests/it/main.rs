@@ -6,6 +6,7 @@
 )]
 
 mod config;
+mod daemon;
 mod disorder;
 mod documentation;
 mod events;
@@ -13,10 +14,13 @@ mod exhaustion;
 mod figures;
 mod helper;
 mod http_server;
+mod jobs;
 mod library;
 mod log_lines;
 mod logging;
 mod polling;
+mod processing;
+mod processors;
 mod serving;
 mod streams;
 mod systemd;
