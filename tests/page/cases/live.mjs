@@ -59,7 +59,7 @@ test("rows above come and go without a jump of what is on the screen", async ({ 
 });
 
 test("a row that does not change is not drawn again", async ({ shelf, browser }) => {
-  const nas = await shelf({ files: numbered(20) });
+  const nas = await shelf({ files: numbered(20), config: "[processing]\nautomatic = false" });
   const tab = await (await browser()).open(nas.url);
   const row = await tab.row("0003.cbz");
   await row.evaluate((node) => (node.firstChild.mark = "kept"));
