@@ -231,7 +231,7 @@ impl Index {
         let lock_path = directory.join("lock");
         let lock = File::options().create(true).append(true).open(&lock_path);
         let lock = lock.map_err(|error| state(&lock_path, error))?;
-        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        match lock_exclusively(&lock) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 return Err(IndexError::InUse(directory.to_path_buf()));
@@ -784,6 +784,29 @@ impl Index {
                     .optional()?;
                 Ok(vacant.insert(stored.unwrap_or_default()))
             }
+        }
+    }
+}
+
+/// Takes the lock of the state directory.
+///
+/// Of a service that was killed, a process that was just about to become a command may hold it for
+/// moments (it has the descriptor until execve(2)); so it is asked for a little longer.
+fn lock_exclusively(lock: &File) -> Result<(), rustix::io::Errno> {
+    let pause = rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 20_000_000,
+    };
+    let mut tries = 50;
+    loop {
+        let operation = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        match rustix::fs::flock(lock, operation) {
+            Err(rustix::io::Errno::WOULDBLOCK) if tries > 0 => {
+                tries -= 1;
+                // Interrupted by a signal, it is shorter.
+                rustix::event::poll(&mut [], Some(&pause)).unwrap_or(0);
+            }
+            other => return other,
         }
     }
 }
