@@ -35,7 +35,7 @@ const OFFLINE: Duration = Duration::from_secs(2);
 /// After the index or the store could not be read.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Commands have ended by then (TERM, a short grace, KILL).
-const STOPS_WITHIN: Duration = Duration::from_millis(1600);
+const STOPS_WITHIN: Duration = Duration::from_millis(1500);
 
 /// What other threads ask for.
 #[derive(Debug)]
