@@ -1,7 +1,7 @@
 //! **Processing**: processors, jobs, workers, and the history of what they did.
 //!
 //! The queue of automatic work is the index itself: whatever is unprocessed there is work, so that
-//! nothing is forgotten by a crash or an overflow. Jobs and history are kept in a [`store`] of
+//! nothing is forgotten by a crash or an overflow. Jobs and history are kept in a `store` of
 //! their own. One thread (`queue`) decides what is next and takes note of what became of it;
 //! `worker-N` run items.
 //!
@@ -11,7 +11,7 @@
 //!                 orders (API) ─┘ └─▶ job_updated, error                    └─▶ history
 //! ```
 //!
-//! The promises: nothing is processed while somebody writes to it ([`complete`]); nothing twice for
+//! The promises: nothing is processed while somebody writes to it (`complete`); nothing twice for
 //! one content, unless a job asks for it; after a kill -9 at most the items that were under way are
 //! run again. History is written before the library is told, so that a crash in between repeats
 //! that one item and loses none.

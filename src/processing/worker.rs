@@ -183,20 +183,21 @@ impl Worker {
             // A command's work must not be done twice after a kill -9, so its result is on record
             // before the next one begins. A fingerprint is quicker computed again than waited for.
             let ran_command = matches!(&outcome, Outcome::Ended(ended) if ended.ran_command);
-            let (kept, told) = bounded(1);
+            let (kept, told) = ran_command.then(|| bounded(1)).unzip();
             let done = Done {
                 task,
                 outcome,
                 trouble,
                 shown,
                 took,
-                kept: ran_command.then_some(kept),
+                kept,
             };
             if self.results.send(done).is_err() {
                 return; // nobody is left to tell
             }
-            // Closed, where there is nothing to wait for or nobody to tell.
-            told.recv().unwrap_or(());
+            if let Some(told) = told {
+                told.recv().unwrap_or(()); // closed when it is kept, or when nobody is left to
+            }
         }
     }
 
