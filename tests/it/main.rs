@@ -2,7 +2,8 @@
 
 #![expect(
     unreachable_pub,
-    reason = "helpers are shared between modules of this binary"
+    clippy::unwrap_used,
+    reason = "helpers are shared between modules of this binary, and what fails in them fails the test"
 )]
 
 mod config;
