@@ -397,6 +397,14 @@ impl Index {
         Ok(())
     }
 
+    /// Returns the size of the log. Once all of it was moved over, the next commit begins it anew and
+    /// cuts it to `journal_size_limit`.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        let mut path = self.directory.join(FILE_NAME).into_os_string();
+        path.push("-wal");
+        std::fs::metadata(path).map_or(0, |log| log.len())
+    }
+
     // Folders and directories.
 
     /// Returns the remembered folders: name, root, identity of the disk.
@@ -619,13 +627,14 @@ impl Index {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Hands name, id and what is known of each file in `dir` to `take`.
+    /// Hands name, id and what is known of each file in `dir` to `take`, in the order of the names.
     pub(crate) fn each_in(
         &self,
         dir: DirId,
         mut take: impl FnMut(&[u8], EntryId, FileMeta),
     ) -> Result<(), IndexError> {
-        let sql = "SELECT name, id, size, modified, ino, born FROM entry WHERE dir = ?1";
+        let sql =
+            "SELECT name, id, size, modified, ino, born FROM entry WHERE dir = ?1 ORDER BY name";
         let mut find = self.connection.prepare_cached(sql)?;
         let mut rows = find.query(params![dir.0])?;
         while let Some(row) = rows.next()? {

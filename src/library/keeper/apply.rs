@@ -1,17 +1,23 @@
 //! Writing differences to the index, the tree, the counts and the delta: always all four.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::Keeper;
+use super::tasks::Task;
 use crate::events::types::Status;
+use crate::glob::Selection;
 use crate::library::delta::{Difference, MOST_ENTRIES};
 use crate::library::disk::FileMeta;
 use crate::library::index::{EntryRow, IndexError};
 use crate::library::reconcile::{Action, EntryId, Spot};
 use crate::library::tree::{DirId, Identity};
+use crate::watch::Told;
 
 /// An entry that is younger and is renamed over another was the temporary file of an atomic save.
 const YOUNG: Duration = Duration::from_secs(2);
+/// Bounds the memory while a crawl finds entries faster than anybody saves files.
+const MOST_YOUNG: usize = 16_384;
 
 impl Keeper {
     /// Applies actions in an order in which no two things ever have one name.
@@ -26,10 +32,16 @@ impl Keeper {
             .filter(|action| matches!(action, Action::Move(..)))
             .count();
         let park = moves > 1 || !removals.is_empty();
+        let mut left: HashMap<DirId, Spot> = HashMap::new();
         for action in &rest {
             match action {
                 Action::Move(id, ..) if park => self.park_entry(*id)?,
-                Action::MoveDirectory(dir, _) => self.shared.write().tree.detach(*dir),
+                Action::MoveDirectory(dir, _) => {
+                    left.extend(self.spot_of(*dir).map(|spot| (*dir, spot)));
+                    let mut view = self.shared.write();
+                    view.unpublished = true;
+                    view.tree.detach(*dir);
+                }
                 _ => {}
             }
         }
@@ -49,12 +61,16 @@ impl Keeper {
         });
         for action in directories.into_iter().chain(files) {
             match action {
-                Action::MoveDirectory(dir, spot) => self.move_directory(dir, &spot)?,
+                Action::MoveDirectory(dir, spot) => {
+                    let left = left.remove(&dir);
+                    self.move_directory(dir, &spot, left)?;
+                }
                 Action::ReplaceDirectory(dir, identity) => self.replace_directory(dir, identity)?,
                 Action::AddDirectory(spot, identity) => self.add_directory(&spot, identity)?,
                 Action::Move(id, spot, meta) => self.move_entry(id, &spot, &meta, park)?,
                 Action::Change(id, meta) => self.change_entry(id, &meta)?,
                 Action::Add(spot, meta) => self.add_entry(&spot, &meta)?,
+                Action::Doubt(spot) => self.doubt(spot),
                 Action::Remove(_) | Action::RemoveDirectory(_) => {}
             }
         }
@@ -62,11 +78,17 @@ impl Keeper {
     }
 
     fn add_entry(&mut self, spot: &Spot, meta: &FileMeta) -> Result<(), IndexError> {
+        if self.shared.read().tree.get(spot.0).is_none() {
+            return Ok(()); // its directory went in the same batch
+        }
         let id = self.index.add_entry(spot.0, &spot.1, meta)?;
         let folder = self.count_in(spot.0, Status::Unprocessed, false, meta.size);
         self.delta.note(id, Difference::Added, folder);
         self.work_waits = true;
-        if self.crawl.is_none() {
+        if meta.links > 1 && !self.bulk {
+            self.look_at_links(id, meta.identity, Some(meta))?;
+        }
+        if self.young.len() < MOST_YOUNG {
             self.young.push_back((Instant::now() + YOUNG, id));
             self.young_ids.insert(id);
         }
@@ -79,7 +101,7 @@ impl Keeper {
         };
         self.change_content(&row, meta)?;
         if meta.links > 1 {
-            self.look_at_links(id, meta.identity)?;
+            self.look_at_links(id, meta.identity, Some(meta))?;
         }
         Ok(())
     }
@@ -99,25 +121,27 @@ impl Keeper {
         Ok(())
     }
 
-    /// A write through one name is told for that name alone, so the others are looked at too.
-    fn look_at_links(&mut self, id: EntryId, identity: Identity) -> Result<(), IndexError> {
-        if !identity.is_known() || self.bulk {
+    /// A write through one name is told for that name alone, so the others are looked at too, unless
+    /// the index has them as the file is `now`.
+    fn look_at_links(
+        &mut self,
+        id: EntryId,
+        identity: Identity,
+        now: Option<&FileMeta>,
+    ) -> Result<(), IndexError> {
+        if !identity.is_known() {
+            return Ok(());
+        }
+        if self.bulk {
+            // There is no index to find them by yet.
+            self.crawl_again |= now.is_some_and(|now| now.links > 1);
             return Ok(());
         }
         for row in self.index.entries_by_identity(identity)? {
-            if row.id == id {
-                continue;
-            }
-            let Ok(opened) = self.open(row.dir) else {
-                continue;
-            };
-            let spot = (row.dir, row.name.clone());
-            if let Ok(Some(Some(crate::library::disk::Found::File(meta)))) =
-                self.look_at(&opened, &spot)
-                && meta.identity == identity
-                && (meta.size, meta.modified) != (row.meta.size, row.meta.modified)
-            {
-                self.change_content(&row, &meta)?;
+            let same = now
+                .is_some_and(|now| (now.size, now.modified) == (row.meta.size, row.meta.modified));
+            if row.id != id && !same {
+                self.links.name(row.dir, row.name, Told::Touched);
             }
         }
         Ok(())
@@ -125,12 +149,13 @@ impl Keeper {
 
     fn park_entry(&mut self, id: EntryId) -> Result<(), IndexError> {
         if let Some(row) = self.index.entry(id)? {
-            self.count_out(
+            let left = self.count_out(
                 row.dir,
                 row.status,
                 row.duplicate_of.is_some(),
                 row.meta.size,
             );
+            self.delta.folders.insert(left);
             self.index.park_entry(id)?;
         }
         Ok(())
@@ -146,9 +171,13 @@ impl Keeper {
         let Some(before) = self.index.entry(id)? else {
             return Ok(());
         };
+        if self.shared.read().tree.get(spot.0).is_none() {
+            return self.remove_entry(id); // its new directory went in the same batch
+        }
         let duplicate = before.duplicate_of.is_some();
         if !parked {
-            self.count_out(before.dir, before.status, duplicate, before.meta.size);
+            let left = self.count_out(before.dir, before.status, duplicate, before.meta.size);
+            self.delta.folders.insert(left);
         }
         self.index.place_entry(&before, spot.0, &spot.1)?;
         let folder = self.count_in(spot.0, before.status, duplicate, before.meta.size);
@@ -166,6 +195,7 @@ impl Keeper {
             return Ok(());
         };
         self.index.remove_entry(id)?;
+        self.look_at_links(id, row.meta.identity, None)?; // it may have been written through this name last
         let folder = self.count_out(
             row.dir,
             row.status,
@@ -258,11 +288,17 @@ impl Keeper {
     // Directories.
 
     fn add_directory(&mut self, spot: &Spot, identity: Identity) -> Result<(), IndexError> {
+        let folder = self
+            .shared
+            .read()
+            .tree
+            .get(spot.0)
+            .map(|parent| parent.folder);
+        let Some(folder) = folder else {
+            return Ok(()); // the directory above went in the same batch
+        };
         let id = self.index.add_dir(Some(spot.0), &spot.1, identity)?;
         let mut view = self.shared.write();
-        let Some(folder) = view.tree.get(spot.0).map(|parent| parent.folder) else {
-            return Ok(());
-        };
         view.tree
             .insert(id, Some(spot.0), &spot.1, folder, identity);
         drop(view);
@@ -285,9 +321,41 @@ impl Keeper {
         Ok(())
     }
 
-    fn move_directory(&mut self, dir: DirId, spot: &Spot) -> Result<(), IndexError> {
+    /// Moves a detached directory, which was at `left`, to `spot`.
+    fn move_directory(
+        &mut self,
+        dir: DirId,
+        spot: &Spot,
+        left: Option<Spot>,
+    ) -> Result<(), IndexError> {
+        let mut view = self.shared.write();
+        if view.tree.get(dir).is_none() {
+            return Ok(());
+        }
+        let possible = |to: &Spot| {
+            view.tree.get(to.0).is_some()
+                && !view.tree.is_below(to.0, dir)
+                && view.tree.child(to.0, &to.1).is_none()
+        };
+        if !possible(spot) {
+            // The directory above has gone, or is believed to be below this one, since the notice of
+            // its own move is on its way.
+            let back = left.filter(|left| possible(left));
+            if let Some((parent, name)) = &back {
+                view.tree.place(dir, *parent, name);
+            }
+            drop(view);
+            match back {
+                Some(left) => self.doubt(left),
+                None => self.remove_directory(dir)?,
+            }
+            self.read_again(spot.0, false);
+            return Ok(());
+        }
+        drop(view);
         self.index.place_dir(dir, spot.0, &spot.1)?;
         let mut view = self.shared.write();
+        view.unpublished = true;
         let before = view.tree.get(dir).map(|known| known.folder);
         view.tree.place(dir, spot.0, &spot.1);
         let after = view.tree.get(dir).map(|known| known.folder);
@@ -299,14 +367,27 @@ impl Keeper {
         };
         if before == after && number > MOST_ENTRIES as u64 {
             self.delta.note_many(number, after);
-        } else {
+        } else if number > 0 {
             for below in below {
                 self.entries_moved(below, before, after)?;
             }
         }
-        // Other globs may hold at the new place, and names may have changed on the way.
-        self.read_again(dir, true);
+        self.delta.folders.insert(before);
+        // Its watches moved with it, so what is below need not be read, unless other globs hold at the
+        // new place or it was not watched.
+        let unless_changed = before == after && self.has_no_globs(after);
+        self.tasks.touch(dir);
+        self.tasks.add(Task {
+            dir,
+            recursive: true,
+            unless_changed,
+        });
         Ok(())
+    }
+
+    fn has_no_globs(&self, folder: usize) -> bool {
+        let folder = self.folders.get(folder);
+        folder.is_some_and(|folder| *folder.selection == Selection::default())
     }
 
     /// Tells of the entries in `dir`, whose paths changed with a directory above.
@@ -334,7 +415,10 @@ impl Keeper {
     }
 
     pub(super) fn remove_directory(&mut self, dir: DirId) -> Result<(), IndexError> {
-        let below = self.shared.read().tree.subtree(dir);
+        let mut view = self.shared.write();
+        view.unpublished = true;
+        let below = view.tree.subtree(dir);
+        drop(view);
         for dir in below.into_iter().rev() {
             let mut ids = Vec::new();
             self.index.each_in(dir, |_, id, _| ids.push(id))?;

@@ -1,30 +1,28 @@
 //! Reading whole directories: what is asked of the crawler, and what its answers mean.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::looks::Looks;
-use super::{Crawl, Flight, Keeper};
-use crate::library::crawl::{Expected, IN_FLIGHT, Outcome, Read, Request};
-use crate::library::disk::{DirMeta, FileMeta, Found, Listing};
+use super::tasks::{Flight, Task};
+use super::{Crawl, Keeper};
+use crate::library::crawl::{Covered, Expected, Outcome, Read, Request};
+use crate::library::disk::{DirMeta, Found, Listing};
 use crate::library::index::IndexError;
-use crate::library::reconcile::{EntryId, Row, Seen, Spot};
+use crate::library::reconcile::{Row, Seen, Spot};
 use crate::library::tree::{Coverage, DirId, Identity};
 use crate::library::view::CrawlStats;
-use crate::watch::WatchError;
+use crate::watch::Told;
 
 /// Answers of the crawler that are written before live changes are looked at again.
 const ANSWERS: usize = 64;
 
-/// A directory to read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Task {
-    pub(super) dir: DirId,
-    /// The directories below too.
-    pub(super) recursive: bool,
-    /// Only if its change time says that a name in it changed.
-    pub(super) unless_changed: bool,
-}
+/// Differences of one listing that are handled at once; bounds the memory for a directory of a
+/// million files.
+const CHUNK: usize = 4096;
+/// What has left its place is looked for this long, before it is taken for gone: a notice of where it
+/// went is read within milliseconds.
+const LIMBO: Duration = Duration::from_millis(100);
 
 impl Keeper {
     /// Reads every folder that is there. With `changed_first`, only directories whose change time
@@ -43,7 +41,7 @@ impl Keeper {
         }
         self.begin_crawl(true);
         for root in roots {
-            self.add_task(Task {
+            self.tasks.add(Task {
                 dir: root,
                 recursive: true,
                 unless_changed: changed_first,
@@ -83,10 +81,8 @@ impl Keeper {
         if let Some(known) = self.shared.write().tree.get_mut(dir) {
             known.listed_at = None;
         }
-        if let Some(flight) = self.in_flight.get_mut(&dir) {
-            flight.touched = true;
-        }
-        self.add_task(Task {
+        self.tasks.touch(dir);
+        self.tasks.add(Task {
             dir,
             recursive,
             unless_changed: false,
@@ -104,7 +100,7 @@ impl Keeper {
             .collect();
         drop(view);
         for dir in polled {
-            self.add_task(Task {
+            self.tasks.add(Task {
                 dir,
                 recursive: false,
                 unless_changed: false,
@@ -112,40 +108,16 @@ impl Keeper {
         }
     }
 
-    fn add_task(&mut self, task: Task) {
-        if self.queued.insert(task.dir) {
-            self.tasks.push(task);
-        } else if let Some(queued) = self.tasks.iter_mut().rev().find(|one| one.dir == task.dir) {
-            queued.recursive |= task.recursive;
-            queued.unless_changed &= task.unless_changed;
-        }
-    }
-
     /// Keeps the crawler busy.
     pub(super) fn ask_crawler(&mut self) {
-        let mut put_off = Vec::new();
-        while self.in_flight.len() < IN_FLIGHT
-            && let Some(task) = self.tasks.pop()
-        {
-            if self.in_flight.contains_key(&task.dir) {
-                put_off.push(task); // once more, when this reading is back
-                continue;
-            }
-            self.queued.remove(&task.dir);
-            let Some(request) = self.request(task) else {
+        while let Some(task) = self.tasks.next() {
+            let Some(mut request) = self.request(task) else {
                 continue;
             };
-            let flight = Flight {
-                touched: false,
-                recursive: task.recursive,
-            };
-            self.in_flight.insert(task.dir, flight);
-            if !self.crawler.ask(request) {
-                debug_assert!(false, "both ends have the bound of requests in flight");
-                self.in_flight.remove(&task.dir);
-            }
+            request.serial = self.tasks.begin(task);
+            let asked = self.crawler.ask(request);
+            debug_assert!(asked, "both ends have the bound of requests under way");
         }
-        self.tasks.append(&mut put_off);
     }
 
     fn request(&self, task: Task) -> Option<Request> {
@@ -156,6 +128,7 @@ impl Keeper {
         let is_root = dir.parent.is_none();
         Some(Request {
             dir: task.dir,
+            serial: 0, // given when it is sent
             root: Arc::clone(&folder.path),
             names: view
                 .tree
@@ -197,25 +170,33 @@ impl Keeper {
         Ok(())
     }
 
-    fn take_in(&mut self, Read { dir, outcome }: Read) -> Result<(), IndexError> {
-        let Some(flight) = self.in_flight.remove(&dir) else {
+    fn take_in(&mut self, read: Read) -> Result<(), IndexError> {
+        let Read {
+            dir,
+            serial,
+            outcome,
+        } = read;
+        let Some(flight) = self.tasks.end(dir, serial) else {
             return Ok(()); // asked before its folder went offline
         };
         match outcome {
             Outcome::Listed {
                 meta,
-                coverage,
-                refused,
+                covered,
                 listing,
             } => {
-                self.covered(dir, coverage, refused);
+                self.covered(dir, covered);
                 self.listed(dir, &flight, &meta, listing)
             }
-            Outcome::Unchanged { coverage, refused } => {
-                self.covered(dir, coverage, refused);
+            Outcome::Unchanged { covered } if !flight.task.recursive => {
+                self.covered(dir, covered);
+                Ok(())
+            }
+            Outcome::Unchanged { covered } => {
+                self.covered(dir, covered);
                 let children = self.shared.read().tree.children(dir).to_vec();
                 for child in children {
-                    self.add_task(Task {
+                    self.tasks.add(Task {
                         dir: child,
                         recursive: true,
                         unless_changed: true,
@@ -223,10 +204,10 @@ impl Keeper {
                 }
                 Ok(())
             }
-            Outcome::Another => self.gone_elsewhere(dir),
+            Outcome::Another => self.gone_elsewhere(dir, &flight),
             Outcome::Failed(error) => match error {
                 rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP => {
-                    self.gone_elsewhere(dir)
+                    self.gone_elsewhere(dir, &flight)
                 }
                 error => {
                     self.unreadable(dir, error);
@@ -237,18 +218,31 @@ impl Keeper {
     }
 
     /// What is at the directory's path is another thing, or nothing: its parent knows.
-    fn gone_elsewhere(&mut self, dir: DirId) -> Result<(), IndexError> {
+    fn gone_elsewhere(&mut self, dir: DirId, flight: &Flight) -> Result<(), IndexError> {
         let Some(spot) = self.spot_of(dir) else {
             self.root_changed(dir);
             return Ok(());
         };
         let mut looks = Looks::default();
-        looks.name(spot.0, spot.1, false);
-        self.look(looks)
+        looks.name(spot.0, spot.1, Told::Touched);
+        self.look(looks)?;
+        // It, or one above it, was moved after it was asked for: then it is where the tree has it.
+        if self.open(dir).is_ok() {
+            self.tasks.add(flight.task);
+        }
+        Ok(())
     }
 
-    fn covered(&mut self, dir: DirId, coverage: Coverage, refused: Option<WatchError>) {
+    fn covered(&mut self, dir: DirId, covered: Covered) {
+        let Covered {
+            coverage,
+            refused,
+            displaced,
+        } = covered;
         let mut view = self.shared.write();
+        if let Some(displaced) = displaced.and_then(|dir| view.tree.get_mut(dir)) {
+            displaced.coverage = Coverage::Polled; // if it is not gone, it is the same by a bind mount
+        }
         let Some(known) = view.tree.get_mut(dir) else {
             return;
         };
@@ -272,6 +266,9 @@ impl Keeper {
         meta: &DirMeta,
         mut listing: Listing,
     ) -> Result<(), IndexError> {
+        if self.is_unmounted(dir, meta) {
+            return Ok(()); // its entries are on the disk that was mounted here
+        }
         let Some(lasting) = self.note_directory(dir, meta, &listing)? else {
             return Ok(());
         };
@@ -285,44 +282,60 @@ impl Keeper {
         }
         listing.files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         listing.directories.sort_unstable();
-        let differing = self.differing(dir, &listing)?;
-        if flight.touched {
-            // Something was looked at in here since it was listed: the listing is only a hint.
-            let mut looks = Looks::default();
-            for seen in differing.seen {
-                looks.name(dir, seen.spot.1, false);
+        let Differing { mut seen, missing } = self.differing(dir, &mut listing)?;
+        while !seen.is_empty() {
+            let rest = seen.split_off(seen.len().saturating_sub(CHUNK));
+            if flight.touched {
+                // Something was looked at in here since it was listed: the listing is only a hint.
+                let mut looks = Looks::default();
+                for seen in rest {
+                    looks.name(dir, seen.spot.1, Told::Touched);
+                }
+                self.look(looks)?;
+            } else {
+                self.reconcile(rest)?;
             }
-            self.look(looks)?;
-        } else {
-            self.reconcile(differing.seen)?;
         }
-        if listing.broken.is_none() {
-            let unreadable =
-                |spot: &Spot| listing.unreadable.iter().any(|(name, _)| *name == spot.1);
-            self.limbo.extend(
-                differing
-                    .missing
-                    .into_iter()
-                    .filter(|spot| !unreadable(spot)),
-            );
-        } else if let Some(error) = listing.broken {
+        if let Some(error) = listing.broken {
             self.unreadable(dir, error);
+        } else {
+            let unreadable = |name: &[u8]| listing.unreadable.iter().any(|(one, _)| **one == *name);
+            for name in missing {
+                if !unreadable(&name) {
+                    self.doubt((dir, name));
+                }
+            }
         }
         // A new directory has a task since it was added; one that is known has it from here.
         let mut looks = Looks::default();
         for name in listing.directories {
             let child = self.shared.read().tree.child(dir, &name);
             match child {
-                Some(child) if flight.recursive => self.add_task(Task {
+                Some(child) if flight.task.recursive => self.tasks.add(Task {
                     dir: child,
-                    recursive: true,
-                    unless_changed: false,
+                    ..flight.task
                 }),
                 Some(_) => {}
-                None => looks.name(dir, name, false),
+                None => looks.name(dir, name, Told::Touched),
             }
         }
         self.look(looks)
+    }
+
+    /// Notes that what was at a spot has left it; it is looked at again when nothing is being read.
+    pub(super) fn doubt(&mut self, spot: Spot) {
+        self.limbo.push(spot);
+        self.limbo_until = Instant::now() + LIMBO;
+    }
+
+    /// Tells whether the file system that was mounted at a directory is there no longer.
+    fn is_unmounted(&self, dir: DirId, meta: &DirMeta) -> bool {
+        let view = self.shared.read();
+        let Some(known) = view.tree.get(dir).filter(|known| known.mount) else {
+            return false;
+        };
+        let above = known.parent.and_then(|parent| view.tree.get(parent));
+        above.is_some_and(|above| above.device == Some(meta.device))
     }
 
     /// Keeps what the listing says of the directory itself. Answers whether inode numbers last here,
@@ -368,72 +381,79 @@ impl Keeper {
         Ok(Some(lasting))
     }
 
-    fn differing(&self, dir: DirId, listing: &Listing) -> Result<Differing, IndexError> {
-        let mut rows: Vec<(Box<[u8]>, EntryId, FileMeta)> = Vec::new();
-        if !self.bulk
-            || self
-                .shared
-                .read()
-                .tree
-                .get(dir)
-                .is_some_and(|known| known.files > 0)
-        {
-            self.index
-                .each_in(dir, |name, id, meta| rows.push((name.into(), id, meta)))?;
-            rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        }
+    /// Compares row by row, in the order of the names; what is equal is dropped from `listing`.
+    fn differing(&self, dir: DirId, listing: &mut Listing) -> Result<Differing, IndexError> {
         let mut differing = Differing::default();
-        let mut rows = rows.into_iter().peekable();
-        for (name, meta) in &listing.files {
-            while let Some(row) = rows.next_if(|row| row.0 < *name) {
-                differing.missing.push((dir, row.0));
-            }
-            let row = rows.next_if(|row| row.0 == *name);
-            let same = row.as_ref().is_some_and(|(_, _, known)| {
-                (known.size, known.modified, known.identity)
-                    == (meta.size, meta.modified, meta.identity)
-            });
-            if same {
-                continue;
-            }
-            let directory = self.shared.read().tree.child(dir, name);
-            if directory.is_some() {
+        let mut files = std::mem::take(&mut listing.files).into_iter().peekable();
+        let arrived = |differing: &mut Differing, name: Box<[u8]>, meta, row| {
+            let is_directory = self.shared.read().tree.child(dir, &name).is_some();
+            if is_directory {
                 // A file where a directory was: both are looked at together.
-                differing.missing.push((dir, name.clone()));
-                continue;
+                differing.missing.push(name);
+                return;
             }
             differing.seen.push(Seen {
-                spot: (dir, name.clone()),
-                row: row.map(|(_, id, meta)| Row::File {
-                    id,
-                    meta,
-                    young: self.young_ids.contains(&id),
-                }),
-                disk: Some(Found::File(*meta)),
+                spot: (dir, name),
+                row,
+                disk: Some(Found::File(meta)),
                 renamed_from: None,
+                surely: false,
             });
+        };
+        self.index.each_in(dir, |name, id, known| {
+            while let Some((new, meta)) = files.next_if(|(file, _)| **file < *name) {
+                arrived(&mut differing, new, meta, None);
+            }
+            let Some((name, meta)) = files.next_if(|(file, _)| **file == *name) else {
+                differing.missing.push(name.into());
+                return;
+            };
+            let same = (known.size, known.modified, known.identity)
+                == (meta.size, meta.modified, meta.identity);
+            if !same {
+                let young = self.young_ids.contains(&id);
+                let row = Row::File {
+                    id,
+                    meta: known,
+                    young,
+                };
+                arrived(&mut differing, name, meta, Some(row));
+            }
+        })?;
+        for (name, meta) in files {
+            arrived(&mut differing, name, meta, None);
         }
-        differing.missing.extend(rows.map(|row| (dir, row.0)));
         let view = self.shared.read();
         for child in view.tree.children(dir) {
             let Some(child) = view.tree.get(*child) else {
                 continue;
             };
             if listing.directories.binary_search(&child.name).is_err() {
-                differing.missing.push((dir, child.name.clone()));
+                differing.missing.push(child.name.clone());
             }
         }
         Ok(differing)
     }
 
+    /// Looks once more at what has left its place, now that nothing is left to read.
+    fn resolve_limbo(&mut self) -> Result<(), IndexError> {
+        let mut looks = Looks::default();
+        let rest = self.limbo.split_off(self.limbo.len().saturating_sub(CHUNK));
+        for (dir, name) in rest {
+            looks.name(dir, name, Told::Deleted);
+        }
+        self.look(looks) // may find more to read
+    }
+
     /// Nothing is left to read: looks once more at what was missing, and tells the end of the crawl.
     pub(super) fn crawl_ends(&mut self) -> Result<(), IndexError> {
         if !self.limbo.is_empty() {
-            let mut looks = Looks::default();
-            for (dir, name) in std::mem::take(&mut self.limbo) {
-                looks.name(dir, name, false);
-            }
-            return self.look(looks); // may find more to read
+            let told = self.waiters.iter().any(|waiter| waiter.passed);
+            return if told || Instant::now() >= self.limbo_until {
+                self.resolve_limbo()
+            } else {
+                Ok(())
+            };
         }
         let Some(crawl) = self.crawl.take() else {
             return Ok(());
@@ -449,7 +469,7 @@ impl Keeper {
             return Ok(());
         }
         if std::mem::take(&mut self.bulk) {
-            self.commit()?;
+            self.publish(Instant::now())?;
             self.index.finish_bulk()?;
         }
         let took = crawl.started.elapsed();
@@ -478,7 +498,7 @@ impl Keeper {
             );
         }
         self.work_waits = true;
-        self.commit()
+        Ok(())
     }
 }
 
@@ -486,5 +506,5 @@ impl Keeper {
 #[derive(Default)]
 struct Differing {
     seen: Vec<Seen>,
-    missing: Vec<Spot>,
+    missing: Vec<Box<[u8]>>,
 }
