@@ -106,6 +106,14 @@ impl IndexError {
         }
     }
 
+    /// Tells whether two entries were to have one name.
+    pub(crate) fn is_conflict(&self) -> bool {
+        let IndexError::Sqlite(rusqlite::Error::SqliteFailure(error, _)) = self else {
+            return false;
+        };
+        error.code == ErrorCode::ConstraintViolation
+    }
+
     /// Tells whether the database itself is broken.
     pub(crate) fn is_damage(&self) -> bool {
         let IndexError::Sqlite(rusqlite::Error::SqliteFailure(error, _)) = self else {

@@ -11,6 +11,8 @@ mod helper;
 mod http_server;
 mod library;
 mod logging;
+mod offline;
+mod restart;
 mod serving;
 mod streams;
 mod systemd;

@@ -31,7 +31,7 @@ impl Keeper {
             .iter()
             .filter(|action| matches!(action, Action::Move(..)))
             .count();
-        let park = moves > 1 || !removals.is_empty();
+        let park = moves > 0 && (rest.len() > 1 || !removals.is_empty());
         let mut left: HashMap<DirId, Spot> = HashMap::new();
         for action in &rest {
             match action {
@@ -81,7 +81,16 @@ impl Keeper {
         if self.shared.read().tree.get(spot.0).is_none() {
             return Ok(()); // its directory went in the same batch
         }
-        let id = self.index.add_entry(spot.0, &spot.1, meta)?;
+        self.clear_of_directory(spot)?;
+        let id = match self.index.add_entry(spot.0, &spot.1, meta) {
+            Err(error) if error.is_conflict() => {
+                // The name has an entry after all: what was believed of it when it was looked at has
+                // changed within the batch.
+                let there = self.index.entry_at(spot.0, &spot.1)?;
+                return there.map_or(Ok(()), |row| self.change_entry(row.id, meta));
+            }
+            added => added?,
+        };
         let folder = self.count_in(spot.0, Status::Unprocessed, false, meta.size);
         self.delta.note(id, Difference::Added, folder);
         self.work_waits = true;
@@ -93,6 +102,12 @@ impl Keeper {
             self.young_ids.insert(id);
         }
         Ok(())
+    }
+
+    /// Removes a directory that is still believed to be where a file is.
+    fn clear_of_directory(&mut self, spot: &Spot) -> Result<(), IndexError> {
+        let there = self.shared.read().tree.child(spot.0, &spot.1);
+        there.map_or(Ok(()), |dir| self.remove_directory(dir))
     }
 
     fn change_entry(&mut self, id: EntryId, meta: &FileMeta) -> Result<(), IndexError> {
@@ -179,7 +194,16 @@ impl Keeper {
             let left = self.count_out(before.dir, before.status, duplicate, before.meta.size);
             self.delta.folders.insert(left);
         }
-        self.index.place_entry(&before, spot.0, &spot.1)?;
+        self.clear_of_directory(spot)?;
+        match self.index.place_entry(&before, spot.0, &spot.1) {
+            Err(error) if error.is_conflict() => {
+                if let Some(row) = self.index.entry_at(spot.0, &spot.1)? {
+                    self.remove_entry(row.id)?;
+                }
+                self.index.place_entry(&before, spot.0, &spot.1)?;
+            }
+            placed => placed?,
+        }
         let folder = self.count_in(spot.0, before.status, duplicate, before.meta.size);
         self.delta.note(id, Difference::Changed, folder);
         if (before.meta.size, before.meta.modified, before.meta.identity)
@@ -297,6 +321,13 @@ impl Keeper {
         let Some(folder) = folder else {
             return Ok(()); // the directory above went in the same batch
         };
+        let there = self.shared.read().tree.child(spot.0, &spot.1);
+        if let Some(there) = there {
+            return self.replace_directory(there, identity);
+        }
+        if let Some(row) = self.index.entry_at(spot.0, &spot.1)? {
+            self.remove_entry(row.id)?;
+        }
         let id = self.index.add_dir(Some(spot.0), &spot.1, identity)?;
         let mut view = self.shared.write();
         view.tree

@@ -67,8 +67,10 @@ impl Arrangement {
         self
     }
 
-    /// Configures a folder that is not there.
+    /// Configures a folder that is not there, in a configuration file, since the command line takes
+    /// none.
     pub fn missing_folder(mut self, name: &str) -> Arrangement {
+        self.configuration.get_or_insert_default();
         self.note_folder(name);
         self
     }

@@ -268,6 +268,12 @@ impl Shelf {
         self.start_again();
     }
 
+    /// Leaves a folder out of the command line of the next start.
+    pub fn drop_argument(&mut self, folder: &str) {
+        let path = self.path(folder);
+        self.launch.arguments.retain(|argument| *argument != *path);
+    }
+
     /// Adds an argument to the command line of the next start.
     pub fn next_argument(&mut self, argument: &str) {
         self.launch.arguments.push(argument.into());
