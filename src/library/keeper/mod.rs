@@ -10,7 +10,9 @@
 
 mod apply;
 mod crawling;
+mod directories;
 mod folders;
+mod listing;
 mod looks;
 mod publish;
 mod reports;

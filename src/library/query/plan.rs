@@ -1,182 +1,24 @@
-//! Asking the library: search, filter, order, page by page, with counts.
-//!
-//! How a page is found depends on how many entries are wanted, which is known first: few are
-//! gathered and sorted; for many, the order is walked and what is not wanted is passed over.
+//! How a page is found: gathered and sorted where few entries are wanted, walked in order where many.
 
 use std::cmp::Ordering;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
-use super::Library;
-use super::index::{COLUMNS, EntryRow, IndexError, status_from, status_to};
-use super::reconcile::EntryId;
-use super::search::{DUPLICATE, Record, Search};
-use super::tree::DirId;
-use super::view::{Counts, View, hex};
-use super::walk::{Direction, Walk};
-use crate::events::types::{Entry, Status};
+use super::cursor::{Key, decode, encode};
+use super::{Page, Query, QueryError, Sort, Wanted, find_directory, roots, row};
+use crate::events::types::Status;
+use crate::library::index::{COLUMNS, EntryRow, status_from, status_to};
+use crate::library::reconcile::EntryId;
+use crate::library::search::{DUPLICATE, Record, Search};
+use crate::library::tree::DirId;
+use crate::library::view::{Counts, View};
+use crate::library::walk::{Direction, Walk};
 
 /// Up to so many entries are gathered and sorted; a guess at where that costs as much as a walk.
 const FEW: u64 = 2_000;
 
-/// What is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query {
-    /// A substring of the path, in any case; empty for all.
-    pub search: String,
-    /// Which state.
-    pub wanted: Wanted,
-    /// Only this folder.
-    pub folder: Option<String>,
-    /// Only the entries directly in this directory, whose path starts with the folder's name.
-    pub directory: Option<String>,
-    /// The order.
-    pub sort: Sort,
-    /// Largest, newest or last first.
-    pub descending: bool,
-    /// Entries at most.
-    pub limit: usize,
-    /// Where the page before ended.
-    pub cursor: Option<String>,
-}
-
-/// States that can be asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Wanted {
-    /// Any.
-    #[default]
-    All,
-    /// One status.
-    Status(Status),
-    /// Those that have the content of another.
-    Duplicate,
-}
-
-/// Orders. Entries that are equal in it are ordered by id.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sort {
-    /// By the bytes of the path.
-    #[default]
-    Path,
-    /// By the bytes of the name.
-    Name,
-    /// By size.
-    Size,
-    /// By modification time.
-    Modified,
-}
-
-/// One page of an answer.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// The entries.
-    pub files: Vec<Entry>,
-    /// Where the next page begins, if there is one.
-    pub next: Option<String>,
-    /// Entries in all pages.
-    pub total: u64,
-    /// Entries by state, the state that was asked for aside.
-    pub counts: Counts,
-    /// Version of the index.
-    pub version: u64,
-    /// The last event whose change is contained.
-    pub last_event_id: String,
-    /// Where a directory was asked for: the directories directly in it, and the number of entries
-    /// below each.
-    pub directories: Option<Vec<(String, u64)>>,
-}
-
-/// Why a query has no answer.
-#[derive(Debug)]
-pub enum QueryError {
-    /// There is no such folder.
-    Folder(String),
-    /// There is no such directory.
-    Directory(String),
-    /// The cursor is not one of ours, or of another order.
-    Cursor,
-    /// The index failed.
-    Index(IndexError),
-}
-
-impl From<IndexError> for QueryError {
-    fn from(error: IndexError) -> QueryError {
-        QueryError::Index(error)
-    }
-}
-
-impl From<rusqlite::Error> for QueryError {
-    fn from(error: rusqlite::Error) -> QueryError {
-        QueryError::Index(error.into())
-    }
-}
-
-impl std::fmt::Display for QueryError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            QueryError::Folder(name) => write!(f, "there is no folder {name:?}"),
-            QueryError::Directory(path) => write!(f, "there is no directory {path:?}"),
-            QueryError::Cursor => {
-                write!(
-                    f,
-                    "the cursor does not belong to this order: begin without one"
-                )
-            }
-            QueryError::Index(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for QueryError {}
-
-impl Library {
-    /// Returns the id of the last event, and so a name for the state that a query answered now
-    /// would show.
-    #[must_use]
-    pub fn state_id(&self) -> String {
-        let _view = self.shared.read_published();
-        self.shared.events.last_event_id().to_string()
-    }
-
-    /// Answers a query.
-    ///
-    /// # Errors
-    /// See [`QueryError`].
-    pub fn files(&self, query: &Query) -> Result<Page, QueryError> {
-        let view = self.shared.read_published();
-        let mut answer = Err(QueryError::Cursor);
-        self.shared.query(|connection| {
-            // One transaction, so that all of the answer is of one state.
-            let transaction = connection.unchecked_transaction()?;
-            answer = Plan::new(&view, &transaction, query).and_then(|plan| plan.page());
-            drop(transaction);
-            Ok(())
-        })?;
-        let mut page = answer?;
-        page.version = view.version;
-        page.last_event_id = self.shared.events.last_event_id().to_string();
-        Ok(page)
-    }
-
-    /// Returns one entry.
-    ///
-    /// # Errors
-    /// The index failed.
-    pub fn file(&self, id: EntryId) -> Result<Option<Entry>, IndexError> {
-        let view = self.shared.read();
-        let row = self.shared.query(|connection| row(connection, id))?;
-        Ok(row.and_then(|row| view.entry(&row)))
-    }
-}
-
-fn row(connection: &Connection, id: EntryId) -> Result<Option<EntryRow>, IndexError> {
-    let sql = format!("SELECT {COLUMNS} FROM entry WHERE id = ?1");
-    let mut find = connection.prepare_cached(&sql)?;
-    Ok(find.query_row(params![id.0], EntryRow::read).optional()?)
-}
-
 /// A query with its names resolved.
-struct Plan<'a> {
+pub(super) struct Plan<'a> {
     view: &'a View,
     connection: &'a Connection,
     query: &'a Query,
@@ -186,17 +28,8 @@ struct Plan<'a> {
     after: Option<Key>,
 }
 
-/// What entries are ordered by.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    Path(Vec<u8>),
-    Name(Vec<u8>, i64),
-    Size(u64, i64),
-    Modified(i64, i64),
-}
-
 impl<'a> Plan<'a> {
-    fn new(
+    pub(super) fn new(
         view: &'a View,
         connection: &'a Connection,
         query: &'a Query,
@@ -234,7 +67,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn page(&self) -> Result<Page, QueryError> {
+    pub(super) fn page(&self) -> Result<Page, QueryError> {
         let limit = self.query.limit;
         let (counts, found) = self.count()?;
         let total = self.of_wanted(&counts);
@@ -486,116 +319,5 @@ impl<'a> Plan<'a> {
                 )
             })
             .collect()
-    }
-}
-
-fn roots(view: &View, folder: Option<usize>) -> Vec<DirId> {
-    let folders = view.folders.iter().enumerate();
-    folders
-        .filter(|(index, _)| folder.is_none_or(|folder| folder == *index))
-        .map(|(_, folder)| folder.root)
-        .collect()
-}
-
-/// Finds a directory by its path for people. Of two whose names differ only in bytes that are not
-/// UTF-8, the first is found.
-pub(super) fn find_directory(view: &View, path: &str) -> Option<DirId> {
-    let mut names = path.trim_matches('/').split('/');
-    let mut at = view.folder(names.next()?)?.root;
-    for name in names {
-        let exact = view.tree.child(at, name.as_bytes());
-        at = exact.or_else(|| {
-            let mut children = view.tree.children(at).iter().copied();
-            children.find(|child| {
-                let known = view
-                    .tree
-                    .get(*child)
-                    .map(|dir| String::from_utf8_lossy(&dir.name));
-                known.is_some_and(|known| known == name)
-            })
-        })?;
-    }
-    Some(at)
-}
-
-// Cursors: the order, the key of the last entry, opaque to the outside.
-
-fn tag(query: &Query) -> &'static str {
-    match (query.sort, query.descending) {
-        (Sort::Path, false) => "p",
-        (Sort::Path, true) => "P",
-        (Sort::Name, false) => "n",
-        (Sort::Name, true) => "N",
-        (Sort::Size, false) => "s",
-        (Sort::Size, true) => "S",
-        (Sort::Modified, false) => "m",
-        (Sort::Modified, true) => "M",
-    }
-}
-
-fn encode(query: &Query, key: &Key) -> String {
-    let tag = tag(query);
-    match key {
-        Key::Path(path) => format!("{tag}.{}", hex(path)),
-        Key::Name(name, id) => format!("{tag}.{}.{id}", hex(name)),
-        Key::Size(size, id) => format!("{tag}.{size}.{id}"),
-        Key::Modified(time, id) => format!("{tag}.{time}.{id}"),
-    }
-}
-
-fn decode(query: &Query, cursor: &str) -> Option<Key> {
-    let mut parts = cursor.split('.');
-    if parts.next()? != tag(query) {
-        return None;
-    }
-    let value = parts.next()?;
-    let id = parts.next().map(str::parse);
-    if parts.next().is_some() {
-        return None;
-    }
-    Some(match (query.sort, id) {
-        (Sort::Path, None) => Key::Path(unhex(value)?),
-        (Sort::Name, Some(Ok(id))) => Key::Name(unhex(value)?, id),
-        (Sort::Size, Some(Ok(id))) => Key::Size(value.parse().ok()?, id),
-        (Sort::Modified, Some(Ok(id))) => Key::Modified(value.parse().ok()?, id),
-        _ => return None,
-    })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let pairs = text.as_bytes().chunks(2);
-    pairs
-        .map(|pair| {
-            let [high, low] = pair else { return None };
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_cursor_is_read_back_and_one_of_another_order_is_refused() {
-        let mut query = Query::default();
-        let key = Key::Path(b"comics/\xff.cbz".to_vec());
-        let cursor = encode(&query, &key);
-        assert_eq!(decode(&query, &cursor), Some(key));
-        query.descending = true;
-        assert_eq!(decode(&query, &cursor), None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_cursor_panics(cursor in ".*") {
-            for sort in [Sort::Path, Sort::Name, Sort::Size, Sort::Modified] {
-                let query = Query { sort, ..Query::default() };
-                drop(decode(&query, &cursor));
-                drop(decode(&query, &format!("{}.{cursor}", tag(&query))));
-            }
-        }
     }
 }
