@@ -13,6 +13,7 @@ mod library;
 mod logging;
 mod offline;
 mod restart;
+mod scale;
 mod serving;
 mod streams;
 mod systemd;

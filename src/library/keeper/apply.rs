@@ -113,6 +113,9 @@ impl Keeper {
             return Ok(());
         };
         self.change_content(&row, meta)?;
+        if row.meta.identity != meta.identity {
+            self.look_at_links(id, row.meta.identity, None)?; // as for one that is removed
+        }
         if meta.links > 1 {
             self.look_at_links(id, meta.identity, Some(meta))?;
         }
