@@ -5,6 +5,7 @@
 //! where they are installed. Each figure is a line: name, value, unit.
 
 #![expect(clippy::print_stdout, reason = "figures are for reading")]
+#![expect(unreachable_pub, reason = "the helper is made for modules of tests")]
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail")]
 
 #[path = "../tests/it/helper/mod.rs"]

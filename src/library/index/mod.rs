@@ -25,6 +25,9 @@ use super::search::{BLOCK, Block};
 /// Version of the schema, in `PRAGMA user_version`.
 const SCHEMA_VERSION: i64 = 1;
 const SCHEMA: &str = include_str!("../schema/1.sql");
+/// The log is moved over once it is this large: a first crawl of a million files writes 15 times as
+/// much.
+pub(crate) const LARGEST_LOG_BYTES: u64 = 16 * 1024 * 1024;
 const SORTED: &str = include_str!("../schema/sorted.sql");
 
 /// Name of the database in the state directory.
@@ -218,8 +221,14 @@ impl Index {
 
     /// Makes the indexes that [`prepare_bulk`](Self::prepare_bulk) dropped; cheap if they are there.
     pub(crate) fn finish_bulk(&mut self) -> Result<(), IndexError> {
-        // Sorting happens in `cache_size` of memory and temporary files.
-        self.connection.execute_batch(SORTED)?;
+        // Sorting happens in `cache_size` of memory and temporary files. One by one, so that the log
+        // holds one of them at a time.
+        for statement in SORTED.lines().filter(|line| line.starts_with("CREATE")) {
+            self.connection.execute_batch(statement)?;
+            if self.log_bytes() > LARGEST_LOG_BYTES {
+                self.checkpoint()?;
+            }
+        }
         Ok(())
     }
 

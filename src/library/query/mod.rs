@@ -4,10 +4,12 @@
 //! gathered and sorted; for many, the order is walked and what is not wanted is passed over.
 
 mod cursor;
+mod matches;
 mod plan;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+pub(super) use self::matches::Bits;
 use self::plan::Plan;
 use super::Library;
 use super::index::{COLUMNS, EntryRow, IndexError};

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use rusqlite::{Connection, params};
 
 use super::cursor::{Key, decode, encode};
+use super::matches::{Matches, scan};
 use super::{Page, Query, QueryError, Sort, Wanted, find_directory, roots, row};
 use crate::events::types::Status;
 use crate::library::index::{COLUMNS, EntryRow, status_from, status_to};
@@ -16,6 +17,9 @@ use crate::library::walk::{Direction, Walk};
 
 /// Up to so many entries are gathered and sorted; a guess at where that costs as much as a walk.
 const FEW: u64 = 2_000;
+/// Entries that a walk passes over before it is worth to read the search blocks, which costs as much
+/// (measured: 5 ms of 1,000,000 entries are about so many rows).
+const PASSED_OVER: usize = 5_000;
 
 /// A query with its names resolved.
 pub(super) struct Plan<'a> {
@@ -26,6 +30,18 @@ pub(super) struct Plan<'a> {
     directory: Option<DirId>,
     search: Option<Search>,
     after: Option<Key>,
+}
+
+/// What a count came upon.
+enum Found {
+    /// All of it, in no order.
+    Few(Vec<EntryRow>),
+    /// Too many to gather; which, where that is known already.
+    Many(Option<Matches>),
+}
+
+fn state(record: &Record) -> (Status, bool) {
+    (status_from(record.flags), record.flags & DUPLICATE != 0)
 }
 
 impl<'a> Plan<'a> {
@@ -72,9 +88,8 @@ impl<'a> Plan<'a> {
         let (counts, found) = self.count()?;
         let total = self.of_wanted(&counts);
         let mut rows = match found {
-            Some(rows) => self.sorted(rows),
-            None if self.query.sort == Sort::Path => self.by_path(limit + 1)?,
-            None => self.by_index(limit + 1)?,
+            Found::Few(rows) => self.sorted(rows),
+            Found::Many(matches) => self.walked(limit + 1, matches)?,
         };
         let more = rows.len() > limit;
         rows.truncate(limit);
@@ -94,7 +109,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Counts what is asked for by state; gives the rows too where they are few.
-    fn count(&self) -> Result<(Counts, Option<Vec<EntryRow>>), QueryError> {
+    fn count(&self) -> Result<(Counts, Found), QueryError> {
         if let Some(directory) = self.directory {
             return self.count_directory(directory);
         }
@@ -108,8 +123,10 @@ impl<'a> Plan<'a> {
         // The index by status does not know folders, so it must be few in all.
         let few = self.of_wanted(&self.view.counts()) <= FEW;
         let condition = match self.query.wanted {
-            _ if !few => return Ok((counts, None)),
-            Wanted::All | Wanted::Status(Status::Processed) => return Ok((counts, None)),
+            _ if !few => return Ok((counts, Found::Many(None))),
+            Wanted::All | Wanted::Status(Status::Processed) => {
+                return Ok((counts, Found::Many(None)));
+            }
             Wanted::Status(status) => format!("status = {} AND status <> 2", status_to(status)),
             Wanted::Duplicate => "duplicate_of IS NOT NULL".to_owned(),
         };
@@ -118,13 +135,10 @@ impl<'a> Plan<'a> {
         let rows = find.query_map([], EntryRow::read)?;
         let rows: Vec<EntryRow> = rows.collect::<Result<_, _>>()?;
         let rows = rows.into_iter().filter(|row| self.is_wanted(row)).collect();
-        Ok((counts, Some(rows)))
+        Ok((counts, Found::Few(rows)))
     }
 
-    fn count_directory(
-        &self,
-        directory: DirId,
-    ) -> Result<(Counts, Option<Vec<EntryRow>>), QueryError> {
+    fn count_directory(&self, directory: DirId) -> Result<(Counts, Found), QueryError> {
         let sql = format!("SELECT {COLUMNS} FROM entry WHERE dir = ?1");
         let mut find = self.connection.prepare_cached(&sql)?;
         let mut rows = find.query(params![directory.0])?;
@@ -138,37 +152,66 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        Ok((counts, Some(wanted)))
+        Ok((counts, Found::Few(wanted)))
     }
 
-    fn count_search(&self, search: &Search) -> Result<(Counts, Option<Vec<EntryRow>>), QueryError> {
-        let (mut counts, mut number, mut ids) = (Counts::default(), 0, Vec::new());
-        let mut take = |record: Record| {
-            let (status, duplicate) = (status_from(record.flags), record.flags & DUPLICATE != 0);
+    fn count_search(&self, search: &Search) -> Result<(Counts, Found), QueryError> {
+        let (mut counts, mut ids) = (Counts::default(), Vec::new());
+        let (mut number, mut matches) = (0, Matches::default());
+        scan(self.connection, search, |record| {
+            let (status, duplicate) = state(&record);
             counts.add(status, duplicate);
             if self.has_wanted_state(status, duplicate) {
+                matches.add(&record);
                 number += 1;
                 if number <= FEW {
                     ids.push(record.id);
                 }
             }
-        };
-        let mut find = self
-            .connection
-            .prepare_cached("SELECT id, entries FROM block")?;
-        let mut blocks = find.query([])?;
-        while let Some(block) = blocks.next()? {
-            let bytes = block.get_ref(1)?.as_blob().unwrap_or(b"");
-            search.scan(block.get(0)?, bytes, &mut take);
-        }
+        })?;
         if number > FEW {
-            return Ok((counts, None));
+            return Ok((counts, Found::Many(Some(matches))));
         }
         let mut rows = Vec::with_capacity(ids.len());
         for id in ids {
             rows.extend(row(self.connection, EntryId(id))?);
         }
-        Ok((counts, Some(rows)))
+        Ok((counts, Found::Few(rows)))
+    }
+
+    /// Returns what is wanted, from the search blocks.
+    fn matches(&self) -> Result<Matches, QueryError> {
+        let roots = roots(self.view, self.folder);
+        let search = Search::new(
+            &self.view.tree,
+            &roots,
+            &self.query.search,
+            self.folder.is_some(),
+        );
+        let mut matches = Matches::default();
+        scan(self.connection, &search, |record| {
+            let (status, duplicate) = state(&record);
+            if self.has_wanted_state(status, duplicate) {
+                matches.add(&record);
+            }
+        })?;
+        Ok(matches)
+    }
+
+    /// Walks the order. Where what is wanted does not come soon, since it lies together at another
+    /// end of the order, it is found out first what that is.
+    fn walked(&self, limit: usize, matches: Option<Matches>) -> Result<Vec<EntryRow>, QueryError> {
+        let walk = |matches: Option<&Matches>, patience| match self.query.sort {
+            Sort::Path => self.by_path(limit, matches, patience),
+            _ => self.by_index(limit, matches, patience),
+        };
+        if matches.is_none()
+            && let Some(rows) = walk(None, PASSED_OVER)?
+        {
+            return Ok(rows);
+        }
+        let matches = matches.map_or_else(|| self.matches(), Ok)?;
+        Ok(walk(Some(&matches), usize::MAX)?.unwrap_or_default())
     }
 
     /// Orders gathered rows and drops those of earlier pages.
@@ -195,7 +238,13 @@ impl<'a> Plan<'a> {
             .collect()
     }
 
-    fn by_path(&self, limit: usize) -> Result<Vec<EntryRow>, QueryError> {
+    /// `None` if more than `patience` entries were passed over.
+    fn by_path(
+        &self,
+        limit: usize,
+        matches: Option<&Matches>,
+        patience: usize,
+    ) -> Result<Option<Vec<EntryRow>>, QueryError> {
         let direction = if self.query.descending {
             Direction::Down
         } else {
@@ -206,19 +255,32 @@ impl<'a> Plan<'a> {
             _ => None,
         };
         let roots = roots(self.view, self.folder);
-        let mut walk = Walk::new(&self.view.tree, self.connection, roots, direction, after);
-        let mut rows = Vec::new();
+        let directories = matches.map(|matches| &matches.directories);
+        let mut walk = Walk::new(&self.view.tree, self.connection, roots, direction, after)
+            .only_in(directories);
+        let (mut rows, mut passed) = (Vec::new(), 0);
         while rows.len() < limit
             && let Some(row) = walk.next()?
         {
             if self.is_wanted(&row) {
                 rows.push(row);
+            } else {
+                passed += 1;
+                if passed > patience {
+                    return Ok(None);
+                }
             }
         }
-        Ok(rows)
+        Ok(Some(rows))
     }
 
-    fn by_index(&self, limit: usize) -> Result<Vec<EntryRow>, QueryError> {
+    /// `None` if more than `patience` entries were passed over.
+    fn by_index(
+        &self,
+        limit: usize,
+        matches: Option<&Matches>,
+        patience: usize,
+    ) -> Result<Option<Vec<EntryRow>>, QueryError> {
         let column = match self.query.sort {
             Sort::Path | Sort::Name => "name",
             Sort::Size => "size",
@@ -234,7 +296,8 @@ impl<'a> Plan<'a> {
             None => "WHERE ?1 IS NULL AND ?2 IS NULL".to_owned(),
         };
         let sql = format!(
-            "SELECT {COLUMNS} FROM entry {condition} ORDER BY {column} {order}, id {order}"
+            // The index has the ids, so that a row is read only where it is wanted.
+            "SELECT id FROM entry {condition} ORDER BY {column} {order}, id {order}"
         );
         let mut find = self.connection.prepare_cached(&sql)?;
         let mut rows = match &self.after {
@@ -243,16 +306,23 @@ impl<'a> Plan<'a> {
             Some(Key::Modified(time, id)) => find.query(params![time, id])?,
             Some(Key::Path(_)) | None => find.query(params![None::<i64>, None::<i64>])?,
         };
-        let mut wanted = Vec::new();
+        let (mut wanted, mut passed) = (Vec::new(), 0);
         while wanted.len() < limit
-            && let Some(row) = rows.next()?
+            && let Some(found) = rows.next()?
         {
-            let row = EntryRow::read(row)?;
-            if self.is_wanted(&row) {
-                wanted.push(row);
+            let id = found.get(0)?;
+            if matches.is_some_and(|matches| !matches.entries.has(id)) {
+                continue;
+            }
+            match row(self.connection, EntryId(id))? {
+                Some(row) if self.is_wanted(&row) => wanted.push(row),
+                _ => passed += 1,
+            }
+            if passed > patience {
+                return Ok(None);
             }
         }
-        Ok(wanted)
+        Ok(Some(wanted))
     }
 
     fn is_wanted(&self, row: &EntryRow) -> bool {
