@@ -2,8 +2,7 @@
 
 #![expect(
     unreachable_pub,
-    clippy::unwrap_used,
-    reason = "helpers are shared between modules of this binary, and what fails in them fails the test"
+    reason = "helpers are shared between modules of this binary"
 )]
 
 mod config;
@@ -19,9 +18,12 @@ mod jobs;
 mod library;
 mod log_lines;
 mod logging;
+mod offline;
 mod polling;
 mod processing;
 mod processors;
+mod restart;
+mod scale;
 mod serving;
 mod streams;
 mod systemd;
