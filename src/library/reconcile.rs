@@ -62,10 +62,11 @@ pub(crate) enum Action {
 }
 
 /// Compares; `elsewhere` finds a row of the index by identity at a spot that is not among `seen`
-/// and whose file is no longer there.
+/// and whose file is no longer there, and which is not one of those that it was given as taken (two
+/// new names of one file cannot both be the old one).
 pub(crate) fn reconcile(
     seen: Vec<Seen>,
-    mut elsewhere: impl FnMut(&Found) -> Option<Row>,
+    mut elsewhere: impl FnMut(&Found, &[Option<Row>]) -> Option<Row>,
 ) -> Vec<Action> {
     let mut actions = Vec::new();
     // Rows whose own spot does not hold them any more, and spots that hold something else.
@@ -114,7 +115,7 @@ pub(crate) fn reconcile(
         let at = find(&homeless, found, hint);
         let row = match at {
             Some(at) => Some(homeless.swap_remove(at).1),
-            None => elsewhere(found),
+            None => elsewhere(found, &known),
         };
         if let Some(row) = &row {
             displaced.retain(|_, other| !is_same_row(row, other));
@@ -220,7 +221,7 @@ fn matches(row: Identity, found: Identity) -> bool {
     row.is_known() && row == found
 }
 
-fn is_same_row(a: &Row, b: &Row) -> bool {
+pub(crate) fn is_same_row(a: &Row, b: &Row) -> bool {
     match (a, b) {
         (Row::File { id: a, .. }, Row::File { id: b, .. }) => a == b,
         (Row::Directory { id: a, .. }, Row::Directory { id: b, .. }) => a == b,
@@ -283,7 +284,7 @@ mod tests {
     }
 
     fn actions(seen: Vec<Seen>) -> Vec<Action> {
-        reconcile(seen, |_| None)
+        reconcile(seen, |_, _| None)
     }
 
     #[test]

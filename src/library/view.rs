@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use rusqlite::Connection;
 
@@ -226,8 +226,9 @@ struct Readers {
 
 /// Connections kept open between requests: 1 MiB of page cache each at most.
 const IDLE_READERS: usize = 4;
-/// Longest wait for a moment at which everything belongs together.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// Time between two looks whether everything belongs together, and their number: 5 s in all.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const MOST_LOOKS: usize = 250;
 
 impl Shared {
     pub(crate) fn new(view: View, directory: PathBuf, events: Broadcaster) -> Shared {
@@ -251,27 +252,28 @@ impl Shared {
     }
 
     /// Returns the view at a moment when tree, rows and the id of the last event belong together. That
-    /// is nearly always; it waits for the next event where changes come faster than events may, but
-    /// not longer than [`PATIENCE`]: the deltas put right what is then amiss.
+    /// is nearly always; it waits for the next event where changes come faster than events may, and
+    /// gives up only where none comes although it should: the deltas put right what is then amiss.
     pub(crate) fn read_published(&self) -> RwLockReadGuard<'_, View> {
-        let view = self.read();
+        let mut view = self.read();
         if !view.unpublished {
             return view;
         }
-        drop(view);
-        let deadline = Instant::now() + PATIENCE;
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        loop {
+        // Counted, not timed: a process that was halted has not waited.
+        for _ in 0..MOST_LOOKS {
+            drop(view);
             let (lock, signal) = &self.published;
             let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
             // The bound is for a signal that came between: the next round looks again.
-            drop(signal.wait_timeout(guard, Duration::from_millis(20)));
-            let view = self.read();
-            if !view.unpublished || Instant::now() >= deadline {
-                self.waiting.fetch_sub(1, Ordering::SeqCst);
-                return view;
+            drop(signal.wait_timeout(guard, LOOK_AGAIN));
+            view = self.read();
+            if !view.unpublished {
+                break;
             }
         }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        view
     }
 
     /// Tells whether somebody waits for what is committed to be published.

@@ -4,6 +4,8 @@
 //! A seed gives the same sequence of operations again: set `SHELF_SEED` to the one that is printed,
 //! and `SHELF_DISORDER_S` to let it run for longer than the few seconds of every day.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};

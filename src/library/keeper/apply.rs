@@ -4,10 +4,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::Keeper;
-use super::tasks::Task;
 use crate::events::types::Status;
-use crate::glob::Selection;
-use crate::library::delta::{Difference, MOST_ENTRIES};
+use crate::library::delta::Difference;
 use crate::library::disk::FileMeta;
 use crate::library::index::{EntryRow, IndexError};
 use crate::library::reconcile::{Action, EntryId, Spot};
@@ -31,7 +29,7 @@ impl Keeper {
             .iter()
             .filter(|action| matches!(action, Action::Move(..)))
             .count();
-        let park = moves > 1 || !removals.is_empty();
+        let park = moves > 0 && (rest.len() > 1 || !removals.is_empty());
         let mut left: HashMap<DirId, Spot> = HashMap::new();
         for action in &rest {
             match action {
@@ -81,7 +79,16 @@ impl Keeper {
         if self.shared.read().tree.get(spot.0).is_none() {
             return Ok(()); // its directory went in the same batch
         }
-        let id = self.index.add_entry(spot.0, &spot.1, meta)?;
+        self.clear_of_directory(spot)?;
+        let id = match self.index.add_entry(spot.0, &spot.1, meta) {
+            Err(error) if error.is_conflict() => {
+                // The name has an entry after all: what was believed of it when it was looked at has
+                // changed within the batch.
+                let there = self.index.entry_at(spot.0, &spot.1)?;
+                return there.map_or(Ok(()), |row| self.change_entry(row.id, meta));
+            }
+            added => added?,
+        };
         let folder = self.count_in(spot.0, Status::Unprocessed, false, meta.size);
         self.delta.note(id, Difference::Added, folder);
         self.work_waits = true;
@@ -95,11 +102,20 @@ impl Keeper {
         Ok(())
     }
 
+    /// Removes a directory that is still believed to be where a file is.
+    fn clear_of_directory(&mut self, spot: &Spot) -> Result<(), IndexError> {
+        let there = self.shared.read().tree.child(spot.0, &spot.1);
+        there.map_or(Ok(()), |dir| self.remove_directory(dir))
+    }
+
     fn change_entry(&mut self, id: EntryId, meta: &FileMeta) -> Result<(), IndexError> {
         let Some(row) = self.index.entry(id)? else {
             return Ok(());
         };
         self.change_content(&row, meta)?;
+        if row.meta.identity != meta.identity {
+            self.look_at_links(id, row.meta.identity, None)?; // as for one that is removed
+        }
         if meta.links > 1 {
             self.look_at_links(id, meta.identity, Some(meta))?;
         }
@@ -179,7 +195,16 @@ impl Keeper {
             let left = self.count_out(before.dir, before.status, duplicate, before.meta.size);
             self.delta.folders.insert(left);
         }
-        self.index.place_entry(&before, spot.0, &spot.1)?;
+        self.clear_of_directory(spot)?;
+        match self.index.place_entry(&before, spot.0, &spot.1) {
+            Err(error) if error.is_conflict() => {
+                if let Some(row) = self.index.entry_at(spot.0, &spot.1)? {
+                    self.remove_entry(row.id)?;
+                }
+                self.index.place_entry(&before, spot.0, &spot.1)?;
+            }
+            placed => placed?,
+        }
         let folder = self.count_in(spot.0, before.status, duplicate, before.meta.size);
         self.delta.note(id, Difference::Changed, folder);
         if (before.meta.size, before.meta.modified, before.meta.identity)
@@ -190,7 +215,7 @@ impl Keeper {
         Ok(())
     }
 
-    fn remove_entry(&mut self, id: EntryId) -> Result<(), IndexError> {
+    pub(super) fn remove_entry(&mut self, id: EntryId) -> Result<(), IndexError> {
         let Some(row) = self.index.entry(id)? else {
             return Ok(());
         };
@@ -282,157 +307,6 @@ impl Keeper {
             let folder = self.count_in(row.dir, row.status, duplicate_of.is_some(), row.meta.size);
             self.delta.note(row.id, Difference::Changed, folder);
         }
-        Ok(())
-    }
-
-    // Directories.
-
-    fn add_directory(&mut self, spot: &Spot, identity: Identity) -> Result<(), IndexError> {
-        let folder = self
-            .shared
-            .read()
-            .tree
-            .get(spot.0)
-            .map(|parent| parent.folder);
-        let Some(folder) = folder else {
-            return Ok(()); // the directory above went in the same batch
-        };
-        let id = self.index.add_dir(Some(spot.0), &spot.1, identity)?;
-        let mut view = self.shared.write();
-        view.tree
-            .insert(id, Some(spot.0), &spot.1, folder, identity);
-        drop(view);
-        self.status_changed = true;
-        self.read_again(id, true);
-        Ok(())
-    }
-
-    fn replace_directory(&mut self, dir: DirId, identity: Identity) -> Result<(), IndexError> {
-        self.index.set_dir_identity(dir, identity)?;
-        let mut view = self.shared.write();
-        if let Some(known) = view.tree.get_mut(dir) {
-            known.identity = identity;
-            known.device = None;
-            known.listed_at = None;
-        }
-        drop(view);
-        self.watch.remove(dir.into());
-        self.read_again(dir, true);
-        Ok(())
-    }
-
-    /// Moves a detached directory, which was at `left`, to `spot`.
-    fn move_directory(
-        &mut self,
-        dir: DirId,
-        spot: &Spot,
-        left: Option<Spot>,
-    ) -> Result<(), IndexError> {
-        let mut view = self.shared.write();
-        if view.tree.get(dir).is_none() {
-            return Ok(());
-        }
-        let possible = |to: &Spot| {
-            view.tree.get(to.0).is_some()
-                && !view.tree.is_below(to.0, dir)
-                && view.tree.child(to.0, &to.1).is_none()
-        };
-        if !possible(spot) {
-            // The directory above has gone, or is believed to be below this one, since the notice of
-            // its own move is on its way.
-            let back = left.filter(|left| possible(left));
-            if let Some((parent, name)) = &back {
-                view.tree.place(dir, *parent, name);
-            }
-            drop(view);
-            match back {
-                Some(left) => self.doubt(left),
-                None => self.remove_directory(dir)?,
-            }
-            self.read_again(spot.0, false);
-            return Ok(());
-        }
-        drop(view);
-        self.index.place_dir(dir, spot.0, &spot.1)?;
-        let mut view = self.shared.write();
-        view.unpublished = true;
-        let before = view.tree.get(dir).map(|known| known.folder);
-        view.tree.place(dir, spot.0, &spot.1);
-        let after = view.tree.get(dir).map(|known| known.folder);
-        let number = view.tree.files_below(dir);
-        let below = view.tree.subtree(dir);
-        drop(view);
-        let (Some(before), Some(after)) = (before, after) else {
-            return Ok(());
-        };
-        if before == after && number > MOST_ENTRIES as u64 {
-            self.delta.note_many(number, after);
-        } else if number > 0 {
-            for below in below {
-                self.entries_moved(below, before, after)?;
-            }
-        }
-        self.delta.folders.insert(before);
-        // Its watches moved with it, so what is below need not be read, unless other globs hold at the
-        // new place or it was not watched.
-        let unless_changed = before == after && self.has_no_globs(after);
-        self.tasks.touch(dir);
-        self.tasks.add(Task {
-            dir,
-            recursive: true,
-            unless_changed,
-        });
-        Ok(())
-    }
-
-    fn has_no_globs(&self, folder: usize) -> bool {
-        let folder = self.folders.get(folder);
-        folder.is_some_and(|folder| *folder.selection == Selection::default())
-    }
-
-    /// Tells of the entries in `dir`, whose paths changed with a directory above.
-    fn entries_moved(&mut self, dir: DirId, before: usize, after: usize) -> Result<(), IndexError> {
-        let mut ids = Vec::new();
-        self.index.each_in(dir, |_, id, _| ids.push(id))?;
-        for id in ids {
-            if before != after
-                && let Some(row) = self.index.entry(id)?
-            {
-                let mut view = self.shared.write();
-                let duplicate = row.duplicate_of.is_some();
-                if let Some(folder) = view.folders.get_mut(before) {
-                    folder.counts.subtract(row.status, duplicate);
-                    folder.bytes = folder.bytes.saturating_sub(row.meta.size);
-                }
-                if let Some(folder) = view.folders.get_mut(after) {
-                    folder.counts.add(row.status, duplicate);
-                    folder.bytes += row.meta.size;
-                }
-            }
-            self.delta.note(id, Difference::Changed, after);
-        }
-        Ok(())
-    }
-
-    pub(super) fn remove_directory(&mut self, dir: DirId) -> Result<(), IndexError> {
-        let mut view = self.shared.write();
-        view.unpublished = true;
-        let below = view.tree.subtree(dir);
-        drop(view);
-        for dir in below.into_iter().rev() {
-            let mut ids = Vec::new();
-            self.index.each_in(dir, |_, id, _| ids.push(id))?;
-            for id in ids {
-                self.remove_entry(id)?;
-            }
-            self.watch.remove(dir.into());
-            self.index.remove_dir(dir)?;
-            self.shared.write().tree.remove(dir);
-            for folder in &mut self.folders {
-                folder.forget_directory(dir);
-            }
-        }
-        self.status_changed = true;
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use super::Keeper;
 use crate::library::crawl::Expected;
 use crate::library::disk::{self, DirMeta, Found};
 use crate::library::index::{EntryRow, IndexError};
-use crate::library::reconcile::{Row, Seen, Spot, reconcile};
+use crate::library::reconcile::{Row, Seen, Spot, is_same_row, reconcile};
 use crate::library::tree::{Coverage, DirId, Identity};
 use crate::watch::Told;
 
@@ -152,14 +152,15 @@ impl Keeper {
         }
         let spots: BTreeSet<Spot> = seen.iter().map(|seen| seen.spot.clone()).collect();
         let mut failure = None;
-        let actions = reconcile(seen, |found| {
+        let actions = reconcile(seen, |found, taken| {
             if self.bulk {
                 return None; // nothing was known before, so nothing can have moved
             }
-            self.elsewhere(found, &spots).unwrap_or_else(|error| {
-                failure = Some(error);
-                None
-            })
+            self.elsewhere(found, &spots, taken)
+                .unwrap_or_else(|error| {
+                    failure = Some(error);
+                    None
+                })
         });
         match failure {
             Some(error) => Err(error),
@@ -168,13 +169,20 @@ impl Keeper {
     }
 
     /// Finds the row of a file or directory that was renamed to a spot that is looked at.
-    fn elsewhere(&self, found: &Found, spots: &BTreeSet<Spot>) -> Result<Option<Row>, IndexError> {
+    fn elsewhere(
+        &self,
+        found: &Found,
+        spots: &BTreeSet<Spot>,
+        taken: &[Option<Row>],
+    ) -> Result<Option<Row>, IndexError> {
+        let is_free = |row: &Row| !taken.iter().flatten().any(|one| is_same_row(one, row));
         match found {
             Found::File(meta) if meta.identity.is_known() => {
                 for row in self.index.entries_by_identity(meta.identity)? {
                     let spot = (row.dir, row.name.clone());
-                    if !spots.contains(&spot) && self.has_left(&spot, found) {
-                        return Ok(Some(self.file_row(&row)));
+                    let row = self.file_row(&row);
+                    if !spots.contains(&spot) && is_free(&row) && self.has_left(&spot, found) {
+                        return Ok(Some(row));
                     }
                 }
             }
@@ -183,11 +191,12 @@ impl Keeper {
                     let Some(spot) = self.spot_of(dir) else {
                         continue;
                     };
-                    if !spots.contains(&spot) && self.has_left(&spot, found) {
-                        return Ok(Some(Row::Directory {
-                            id: dir,
-                            identity: meta.identity,
-                        }));
+                    let row = Row::Directory {
+                        id: dir,
+                        identity: meta.identity,
+                    };
+                    if !spots.contains(&spot) && is_free(&row) && self.has_left(&spot, found) {
+                        return Ok(Some(row));
                     }
                 }
             }

@@ -10,7 +10,9 @@
 
 mod apply;
 mod crawling;
+mod directories;
 mod folders;
+mod listing;
 mod looks;
 mod publish;
 mod reports;
@@ -29,7 +31,7 @@ use self::looks::Looks;
 use self::tasks::Tasks;
 use super::crawl::Crawler;
 use super::delta::Delta;
-use super::index::{Index, IndexError};
+use super::index::{Index, IndexError, LARGEST_LOG_BYTES};
 use super::reconcile::{EntryId, Spot};
 use super::tree::DirId;
 use super::view::Shared;
@@ -49,8 +51,6 @@ const CRAWL_COMMIT: Duration = Duration::from_millis(150);
 const CHECK_FOLDERS: Duration = Duration::from_secs(5);
 /// The log of the index is moved over once nothing has happened for so long.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(2);
-/// Or once it is this large: a crawl of a million files writes ten times as much.
-const LARGEST_LOG_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What others ask of the library's thread.
 #[derive(Debug)]

@@ -8,6 +8,8 @@ import { t } from "./strings.js";
 
 /** Lines on show; older ones are in the history of each entry. */
 const LINES = 60;
+/** More than this between two drawings nobody can read. */
+const AT_ONCE = 12;
 
 const name = (path) => path.slice(path.lastIndexOf("/") + 1);
 
@@ -67,11 +69,11 @@ export class Feed {
     const words = describe(event);
     if (!words) return;
     this.waiting.push([words, event.timestamp ?? Date.now() / 1000]);
-    if (this.waiting.length > LINES) this.waiting.shift();
+    if (this.waiting.length > AT_ONCE) this.waiting.shift();
     this.timer ??= setTimeout(() => {
       this.timer = null;
       this.draw();
-    }, 100);
+    }, 250);
   }
 
   /** Fills up with what was processed before this page was opened. */

@@ -67,8 +67,15 @@ impl Arrangement {
         self
     }
 
-    /// Configures a folder that is not there.
+    /// Takes a directory that exists already, outside of the shelf, as a folder.
+    pub fn existing_folder(self, path: &Path) -> Arrangement {
+        self.arguments([path.to_str().unwrap()])
+    }
+
+    /// Configures a folder that is not there, in a configuration file, since the command line takes
+    /// none.
     pub fn missing_folder(mut self, name: &str) -> Arrangement {
+        self.configuration.get_or_insert_default();
         self.note_folder(name);
         self
     }

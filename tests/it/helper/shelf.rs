@@ -31,6 +31,11 @@ impl Shelf {
             .fold(Arrangement::new(), Arrangement::file)
     }
 
+    /// Arranges no folder of its own.
+    pub fn none() -> Arrangement {
+        Arrangement::new()
+    }
+
     /// Arranges one empty folder.
     pub fn empty(folder: &str) -> Arrangement {
         Arrangement::new().folder(folder)
@@ -268,6 +273,12 @@ impl Shelf {
         self.start_again();
     }
 
+    /// Leaves a folder out of the command line of the next start.
+    pub fn drop_argument(&mut self, folder: &str) {
+        let path = self.path(folder);
+        self.launch.arguments.retain(|argument| *argument != *path);
+    }
+
     /// Adds an argument to the command line of the next start.
     pub fn next_argument(&mut self, argument: &str) {
         self.launch.arguments.push(argument.into());
@@ -295,6 +306,13 @@ impl Shelf {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
         number.unwrap() * 1024
+    }
+
+    /// Bytes that the service has handed to write calls, those to files of its state and to clients.
+    pub fn bytes_written(&self) -> u64 {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.pid())).unwrap();
+        let line = io.lines().find_map(|line| line.strip_prefix("wchar: "));
+        line.and_then(|number| number.parse().ok()).unwrap()
     }
 
     /// Shows everything that helps to see why something did not happen.
