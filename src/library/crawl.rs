@@ -24,6 +24,8 @@ pub(crate) const IN_FLIGHT: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) dir: DirId,
+    /// Comes back with the answer.
+    pub(crate) serial: u64,
     pub(crate) root: Arc<PathBuf>,
     pub(crate) names: Vec<Box<[u8]>>,
     pub(crate) selection: Arc<Selection>,
@@ -58,6 +60,7 @@ impl Expected {
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) dir: DirId,
+    pub(crate) serial: u64,
     pub(crate) outcome: Outcome,
 }
 
@@ -66,19 +69,25 @@ pub(crate) struct Read {
 pub(crate) enum Outcome {
     Listed {
         meta: DirMeta,
-        coverage: Coverage,
-        refused: Option<WatchError>,
+        covered: Covered,
         listing: Listing,
     },
     /// Its change time is the one given.
-    Unchanged {
-        coverage: Coverage,
-        refused: Option<WatchError>,
-    },
+    Unchanged { covered: Covered },
     /// Something else is at its path now.
     Another,
     /// It cannot be opened.
     Failed(Errno),
+}
+
+/// How changes of a directory will be found from now on.
+#[derive(Debug)]
+pub(crate) struct Covered {
+    pub(crate) coverage: Coverage,
+    /// Why it is not watched, where it should be.
+    pub(crate) refused: Option<WatchError>,
+    /// The same directory at another place, whose watch this one has now.
+    pub(crate) displaced: Option<DirId>,
 }
 
 /// The crawling thread.
@@ -97,9 +106,12 @@ impl Crawler {
         // The list buffer is 32 KiB of the stack.
         let thread = thread::spawn("crawl", 192 * 1024, move || {
             for request in inbox {
-                let dir = request.dir;
-                let outcome = read(&request, &watch);
-                if outbox.send(Read { dir, outcome }).is_err() {
+                let answer = Read {
+                    dir: request.dir,
+                    serial: request.serial,
+                    outcome: read(&request, &watch),
+                };
+                if outbox.send(answer).is_err() {
                     return; // the owner has gone
                 }
             }
@@ -134,9 +146,9 @@ fn read(request: &Request, watch: &Watch) -> Outcome {
     if !request.expected.admits(&meta) {
         return Outcome::Another;
     }
-    let (coverage, refused) = cover(request, watch, fd.as_fd());
+    let covered = cover(request, watch, fd.as_fd());
     if request.unless_changed == Some(meta.changed) {
-        return Outcome::Unchanged { coverage, refused };
+        return Outcome::Unchanged { covered };
     }
     let mut path = names.join(&b'/');
     if !path.is_empty() {
@@ -158,18 +170,25 @@ fn read(request: &Request, watch: &Watch) -> Outcome {
     // is kept makes the next look list once more.
     Outcome::Listed {
         meta,
-        coverage,
-        refused,
+        covered,
         listing,
     }
 }
 
-fn cover(request: &Request, watch: &Watch, fd: BorrowedFd<'_>) -> (Coverage, Option<WatchError>) {
-    if !request.watch {
-        return (Coverage::Polled, None);
+fn cover(request: &Request, watch: &Watch, fd: BorrowedFd<'_>) -> Covered {
+    let mut covered = Covered {
+        coverage: Coverage::Polled,
+        refused: None,
+        displaced: None,
+    };
+    if request.watch {
+        match watch.add(request.dir.into(), fd) {
+            Ok(displaced) => {
+                covered.coverage = Coverage::Watched;
+                covered.displaced = displaced.map(|place| DirId(place.0));
+            }
+            Err(error) => covered.refused = Some(error),
+        }
     }
-    match watch.add(request.dir.into(), fd) {
-        Ok(()) => (Coverage::Watched, None),
-        Err(error) => (Coverage::Polled, Some(error)),
-    }
+    covered
 }

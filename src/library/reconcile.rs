@@ -5,7 +5,7 @@
 //! editor's atomic save), unless the new file had been an entry of its own for a while (a rename
 //! over another entry): then the renamed one keeps its id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::disk::{FileMeta, Found};
 use super::tree::{DirId, Identity};
@@ -40,6 +40,9 @@ pub(crate) struct Seen {
     pub(crate) disk: Option<Found>,
     /// The spot that the watch says it was renamed from.
     pub(crate) renamed_from: Option<Spot>,
+    /// Where nothing is on disk: its row is gone for good, and not just moved to a place that is
+    /// still to be looked at.
+    pub(crate) surely: bool,
 }
 
 /// One difference to put right in the index.
@@ -54,17 +57,21 @@ pub(crate) enum Action {
     ReplaceDirectory(DirId, Identity),
     MoveDirectory(DirId, Spot),
     RemoveDirectory(DirId),
+    /// What was here has left, and may turn up elsewhere: to be looked at again.
+    Doubt(Spot),
 }
 
 /// Compares; `elsewhere` finds a row of the index by identity at a spot that is not among `seen`
-/// and whose file is no longer there.
+/// and whose file is no longer there, and which is not one of those that it was given as taken (two
+/// new names of one file cannot both be the old one).
 pub(crate) fn reconcile(
     seen: Vec<Seen>,
-    mut elsewhere: impl FnMut(&Found) -> Option<Row>,
+    mut elsewhere: impl FnMut(&Found, &[Option<Row>]) -> Option<Row>,
 ) -> Vec<Action> {
     let mut actions = Vec::new();
     // Rows whose own spot does not hold them any more, and spots that hold something else.
     let mut homeless: Vec<(Spot, Row)> = Vec::new();
+    let mut doubtful: HashSet<Spot> = HashSet::new();
     let mut arrived: Vec<(usize, Found)> = Vec::new();
     let mut displaced: HashMap<Spot, Row> = HashMap::new();
     let mut hints: Vec<Option<Spot>> = Vec::new();
@@ -75,11 +82,17 @@ pub(crate) fn reconcile(
         row,
         disk,
         renamed_from,
+        surely,
     } in seen
     {
         match (row, disk) {
             (None, None) => {}
-            (Some(row), None) => homeless.push((spot, row)),
+            (Some(row), None) => {
+                if !surely {
+                    doubtful.insert(spot.clone());
+                }
+                homeless.push((spot, row));
+            }
             (Some(row), Some(found)) if is_same(&row, &found, renamed_from.is_some()) => {
                 actions.extend(update(&row, &found));
             }
@@ -102,7 +115,7 @@ pub(crate) fn reconcile(
         let at = find(&homeless, found, hint);
         let row = match at {
             Some(at) => Some(homeless.swap_remove(at).1),
-            None => elsewhere(found),
+            None => elsewhere(found, &known),
         };
         if let Some(row) = &row {
             displaced.retain(|_, other| !is_same_row(row, other));
@@ -117,7 +130,13 @@ pub(crate) fn reconcile(
         }
         settle(&mut actions, spot, found, row, here);
     }
-    actions.extend(homeless.into_iter().map(|(_, row)| remove(row)));
+    actions.extend(homeless.into_iter().map(|(spot, row)| {
+        if doubtful.contains(&spot) {
+            Action::Doubt(spot)
+        } else {
+            remove(row)
+        }
+    }));
     actions
 }
 
@@ -202,7 +221,7 @@ fn matches(row: Identity, found: Identity) -> bool {
     row.is_known() && row == found
 }
 
-fn is_same_row(a: &Row, b: &Row) -> bool {
+pub(crate) fn is_same_row(a: &Row, b: &Row) -> bool {
     match (a, b) {
         (Row::File { id: a, .. }, Row::File { id: b, .. }) => a == b,
         (Row::Directory { id: a, .. }, Row::Directory { id: b, .. }) => a == b,
@@ -260,11 +279,12 @@ mod tests {
             row,
             disk: disk.map(Found::File),
             renamed_from: None,
+            surely: true,
         }
     }
 
     fn actions(seen: Vec<Seen>) -> Vec<Action> {
-        reconcile(seen, |_| None)
+        reconcile(seen, |_, _| None)
     }
 
     #[test]
@@ -282,6 +302,16 @@ mod tests {
             actions(batch),
             [Action::Move(EntryId(1), spot("b"), file(10, 1))]
         );
+    }
+
+    #[test]
+    fn what_has_left_may_turn_up_elsewhere() {
+        let mut left = seen("a", row(1, 10), None);
+        left.surely = false;
+        assert_eq!(actions(vec![left.clone()]), [Action::Doubt(spot("a"))]);
+        let batch = vec![left, seen("b", None, Some(file(10, 1)))];
+        let moved = Action::Move(EntryId(1), spot("b"), file(10, 1));
+        assert_eq!(actions(batch), [moved]);
     }
 
     #[test]

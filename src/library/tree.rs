@@ -188,6 +188,21 @@ impl Tree {
         all
     }
 
+    /// Tells whether `dir` is `above` or below it; what is detached is below nothing.
+    pub(crate) fn is_below(&self, dir: DirId, above: DirId) -> bool {
+        let mut at = dir;
+        while at != above {
+            let Some(known) = self.dirs.get(&at) else {
+                return false;
+            };
+            match known.parent {
+                Some(parent) if self.child(parent, &known.name) == Some(at) => at = parent,
+                _ => return false,
+            }
+        }
+        true
+    }
+
     /// Returns the names from the folder's root (excluded) down to `dir`.
     pub(crate) fn components(&self, dir: DirId) -> Vec<&[u8]> {
         let mut names = Vec::new();

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
 
@@ -98,7 +99,8 @@ pub(crate) struct View {
     pub(crate) folders: Vec<FolderView>,
     /// Version that the last `cache_updated` carried.
     pub(crate) version: u64,
-    /// Something is committed whose `cache_updated` is still to come.
+    /// The tree is ahead of the rows that a reader sees: a directory has moved or gone, and the commit
+    /// that says so is still to come.
     pub(crate) unpublished: bool,
     pub(crate) crawling: bool,
     pub(crate) last_crawl: Option<CrawlStats>,
@@ -208,6 +210,8 @@ pub(crate) struct Shared {
     view: RwLock<View>,
     /// Signalled when `View::unpublished` becomes false.
     published: (Mutex<()>, Condvar),
+    /// Those who wait for that: nothing more is committed before its event while there are any.
+    waiting: AtomicUsize,
     readers: Mutex<Readers>,
     directory: PathBuf,
     pub(crate) events: Broadcaster,
@@ -222,12 +226,16 @@ struct Readers {
 
 /// Connections kept open between requests: 1 MiB of page cache each at most.
 const IDLE_READERS: usize = 4;
+/// Time between two looks whether everything belongs together, and their number: 5 s in all.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const MOST_LOOKS: usize = 250;
 
 impl Shared {
     pub(crate) fn new(view: View, directory: PathBuf, events: Broadcaster) -> Shared {
         Shared {
             view: RwLock::new(view),
             published: (Mutex::new(()), Condvar::new()),
+            waiting: AtomicUsize::new(0),
             readers: Mutex::default(),
             directory,
             events,
@@ -243,21 +251,34 @@ impl Shared {
         self.view.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the view at a moment when every commit has been published: what is read then and the
-    /// id of the last event belong together. Waits for a fraction of a second where changes come
-    /// faster than events may.
+    /// Returns the view at a moment when tree, rows and the id of the last event belong together. That
+    /// is nearly always; it waits for the next event where changes come faster than events may, and
+    /// gives up only where none comes although it should: the deltas put right what is then amiss.
     pub(crate) fn read_published(&self) -> RwLockReadGuard<'_, View> {
-        loop {
-            let view = self.read();
-            if !view.unpublished {
-                return view;
-            }
+        let mut view = self.read();
+        if !view.unpublished {
+            return view;
+        }
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        // Counted, not timed: a process that was halted has not waited.
+        for _ in 0..MOST_LOOKS {
             drop(view);
             let (lock, signal) = &self.published;
             let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
             // The bound is for a signal that came between: the next round looks again.
-            drop(signal.wait_timeout(guard, Duration::from_millis(20)));
+            drop(signal.wait_timeout(guard, LOOK_AGAIN));
+            view = self.read();
+            if !view.unpublished {
+                break;
+            }
         }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        view
+    }
+
+    /// Tells whether somebody waits for what is committed to be published.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
     }
 
     pub(crate) fn signal_published(&self) {

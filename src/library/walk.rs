@@ -7,6 +7,7 @@
 use rusqlite::{Connection, params};
 
 use super::index::{COLUMNS, EntryRow, IndexError};
+use super::query::Bits;
 use super::tree::{DirId, Tree};
 
 /// Rows of one directory that are read at once.
@@ -38,6 +39,8 @@ pub(crate) struct Walk<'a> {
     direction: Direction,
     roots: Vec<DirId>,
     levels: Vec<Level>,
+    /// Entries of other directories are passed over unread.
+    only_in: Option<&'a Bits>,
 }
 
 impl<'a> Walk<'a> {
@@ -62,11 +65,21 @@ impl<'a> Walk<'a> {
             direction,
             roots,
             levels: Vec::new(),
+            only_in: None,
         };
         if let Some(after) = after {
             walk.skip_to(after);
         }
         walk
+    }
+
+    /// Leaves out the entries that are not directly in one of `directories`.
+    pub(crate) fn only_in(mut self, directories: Option<&'a Bits>) -> Walk<'a> {
+        self.only_in = directories;
+        for level in &mut self.levels {
+            level.exhausted |= directories.is_some_and(|only| !only.has(level.dir.0.into()));
+        }
+        self
     }
 
     /// Returns the next entry.
@@ -115,7 +128,7 @@ impl<'a> Walk<'a> {
             children,
             files: Vec::new(),
             after,
-            exhausted: known.files == 0,
+            exhausted: known.files == 0 || self.only_in.is_some_and(|only| !only.has(dir.0.into())),
         });
     }
 

@@ -145,7 +145,11 @@ fn visit(name: &str, path: &mut Vec<String>, done: &mut Vec<String>, joined: &mu
     path.push(name.to_owned());
     let text = fs::read_to_string(source("js").join(name)).unwrap();
     let (mut body, mut exports) = (String::new(), Vec::new());
-    for line in text.lines() {
+    for line in code(&text) {
+        assert!(
+            line.matches('`').count() % 2 == 0,
+            "{name}: a text over several lines: {line}"
+        );
         if let Some(import) = line.strip_prefix("import ") {
             let (what, from) = parse_import(import)
                 .unwrap_or_else(|| panic!("{name}: this form is not joined: {line}"));
@@ -157,7 +161,7 @@ fn visit(name: &str, path: &mut Vec<String>, done: &mut Vec<String>, joined: &mu
                     .unwrap_or_else(|| panic!("{name}: this form is not joined: {line}")),
             );
             writeln!(body, "{declaration}").unwrap();
-        } else if !line.trim_start().starts_with("//") {
+        } else {
             writeln!(body, "{line}").unwrap();
         }
     }
@@ -170,6 +174,16 @@ fn visit(name: &str, path: &mut Vec<String>, done: &mut Vec<String>, joined: &mu
     .unwrap();
     path.pop();
     done.push(name.to_owned());
+}
+
+/// The lines that do something, without their indentation: comments are for who reads the sources.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    let mut comment = false;
+    text.lines().map(str::trim).filter(move |line| {
+        let within = comment || line.starts_with("/**");
+        comment = within && !line.ends_with("*/");
+        !within && !line.is_empty() && !line.starts_with("//")
+    })
 }
 
 /// `{ a, b } from "./x.js";` or `* as x from "./x.js";`: the pattern and the file.

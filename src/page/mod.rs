@@ -3,6 +3,12 @@
 //! The files are compressed and named after their content when the program is built (`build.rs`),
 //! so that answering is a look into a table: a browser keeps an asset for ever, and asks only
 //! whether the document that names the assets is still the same.
+//!
+//! The way of an event through `js/`: `stream` (one EventSource, polling where it does not get
+//! through) runs in `host`, which lives in `worker` or in the tab that `lease` elects; `share`
+//! chooses between them. In each tab `sync` fits events and snapshot together, and `main` hands
+//! them to `library` (`rows` is the list as data, `grid` and `row` on the screen), `jobs`, `feed`,
+//! `health` and `details`. All texts are in `strings`.
 
 use crate::http::request::{Request, Response};
 

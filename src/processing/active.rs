@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::attempt::Flag;
 use super::job::{Action, Job, JobScope, MOST_AHEAD, Pace, Position, progress};
 use super::store::{Kept, Pending, PendingScope, Store};
+use super::waiting::Waiting;
 use super::worker::{JobControl, Work};
 use super::{ProcessingError, Shelf};
 use crate::events::limiter::RateLimit;
@@ -27,13 +28,17 @@ pub(crate) struct Active {
     folder: Option<String>,
     directory: Option<String>,
     position: Position,
-    /// Without an item where the entry was deleted since the job was made.
+    /// Without an item where the entry was deleted, or is none of the job's any more.
     page: VecDeque<(EntryId, Option<Item>)>,
+    /// The first item of the page may have changed since it was read.
+    stale: bool,
     /// There are no items behind the page.
     is_last_page: bool,
     /// Items that were handed out or passed over. A job ends with as many as it was made for, also
     /// where new entries keep coming (perhaps made by its own commands).
     visited: u64,
+    /// Items that were handed out and are not complete.
+    pub(crate) waiting: Waiting,
     pace: Pace,
     limit: RateLimit,
     /// Something changed that was not published yet.
@@ -81,7 +86,9 @@ impl Active {
             folder,
             directory,
             page: VecDeque::new(),
+            stale: false,
             is_last_page: false,
+            waiting: Waiting::default(),
             pace: Pace::default(),
             // Never more than 10 in any second (contract section 3).
             limit: RateLimit::new(3, 7),
@@ -114,6 +121,13 @@ impl Active {
         }
         if self.page.is_empty() && !self.is_last_page {
             self.read_page(shelf, store)?;
+        }
+        if std::mem::take(&mut self.stale)
+            && let Some((id, item)) = self.page.front_mut()
+        {
+            *item = shelf
+                .item(*id)?
+                .filter(|item| self.scope.admits(item.status));
         }
         while let Some((id, item)) = self.page.front() {
             match item {
@@ -167,6 +181,11 @@ impl Active {
             self.visited += 1;
         }
         is_new
+    }
+
+    /// Somebody else is at the next item: it must be read again before it is handed out.
+    pub(crate) fn hold(&mut self) {
+        self.stale = true;
     }
 
     /// Takes back an item that was handed out.

@@ -24,6 +24,9 @@ use crate::library::work::Item;
 /// A disk with less than this is full: nothing worth writing fits.
 const FULL_BELOW_BYTES: u64 = 1024 * 1024;
 
+/// Looks, 100 ms and more apart, after which the library would know of a change if it were told.
+const MISSED_BY_THE_LIBRARY: u32 = 3;
+
 /// One attempt of one item.
 pub(crate) struct Run<'a> {
     pub(crate) crew: &'a Crew,
@@ -66,11 +69,18 @@ impl Run<'_> {
         let file =
             file::open(&item.root, &item.relative).map_err(|error| self.unreadable(error))?;
         let look = file::look(file.as_fd()).map_err(|error| self.unreadable(error))?;
-        if !look.is(&item.stamp) {
-            return Err(Outcome::Changed);
-        }
+        let is_known = look.is(&item.stamp);
         self.check_complete(&file, &look)?;
-        let known = item.fingerprint.filter(|_| self.task.work == Work::Live);
+        if !is_known && !self.is_news(&look) {
+            return Err(if self.task.work == Work::Verify {
+                Outcome::Nothing // what was written since is nothing to verify
+            } else {
+                Outcome::Changed
+            });
+        }
+        let known = item
+            .fingerprint
+            .filter(|_| is_known && self.task.work == Work::Live);
         let hash = match known {
             Some(hash) => hash,
             None => self.hash(&file, &look)?,
@@ -80,6 +90,7 @@ impl Run<'_> {
         }
         if self.task.work == Work::Live && item.done == Some(hash) {
             let mut ended = ended(item, self.attempt, fingerprint::NAME, None);
+            ended.stamp = look.stamp(&item.stamp);
             ended.fingerprint = Some(hash);
             ended.quiet = true;
             return Ok(Outcome::Ended(ended.into()));
@@ -91,6 +102,17 @@ impl Run<'_> {
             edited: false,
         };
         self.commands(subject, hash)
+    }
+
+    /// Tells whether the same file was written to without the library being told (O_TMPFILE with
+    /// linkat, a mapping on some file systems), for it had time to hear of it. It learns of it from
+    /// the result.
+    fn is_news(&self, look: &Look) -> bool {
+        let stamp = &self.task.item.stamp;
+        self.task.work != Work::Verify
+            && self.task.missed() >= MISSED_BY_THE_LIBRARY
+            && stamp.ino != 0
+            && stamp.ino == look.ino
     }
 
     fn check_complete(&self, file: &OwnedFd, look: &Look) -> Result<(), Broken> {
@@ -105,13 +127,16 @@ impl Run<'_> {
             finished: self.task.item.finished,
             unmodified: age(look.modified),
             unchanged: age(look.changed),
-            still: self.task.still(),
+            still: self.task.still(look.stamp(&self.task.item.stamp)),
         };
         match judge(&evidence) {
             Verdict::Complete => Ok(()),
             // What has a fingerprint was complete once.
             Verdict::Settling(_) if self.task.work == Work::Verify => Ok(()),
-            verdict => Err(Outcome::NotYet(verdict)),
+            verdict => {
+                let stamp = look.stamp(&self.task.item.stamp);
+                Err(Outcome::NotYet(verdict, stamp))
+            }
         }
     }
 
@@ -218,6 +243,12 @@ impl Run<'_> {
             }
         }
         let mut ended = ended(item, self.attempt, processor, error);
+        if let Some(relative) = subject
+            .relative
+            .filter(|relative| *relative != item.relative)
+        {
+            ended.path = format!("{}/{}", item.folder, String::from_utf8_lossy(&relative));
+        }
         ended.stamp = subject.look.stamp(&item.stamp);
         ended.fingerprint = Some(hash);
         ended.exit = exit;
@@ -293,7 +324,7 @@ impl Run<'_> {
             | Errno::XDEV
             | Errno::INVAL
             | Errno::STALE => Outcome::Changed,
-            Errno::WOULDBLOCK => Outcome::NotYet(Verdict::OpenForWriting),
+            Errno::WOULDBLOCK => Outcome::NotYet(Verdict::OpenForWriting, item.stamp),
             // Ours to get over, not the entry's.
             Errno::MFILE | Errno::NFILE | Errno::NOMEM => {
                 log::warn!("cannot open {:?} now: {error}", item.path);
@@ -328,6 +359,7 @@ pub(crate) fn ended(
     error: Option<String>,
 ) -> Ended {
     Ended {
+        path: item.path.clone(),
         stamp: item.stamp,
         fingerprint: None,
         error,

@@ -78,6 +78,8 @@ pub(crate) struct Queue {
     /// The store may have jobs that are not active.
     more_jobs: bool,
     troubles: Troubles,
+    /// How long items take of late.
+    usual: Duration,
     /// Nothing is asked of index or store before.
     not_before: Option<Instant>,
     next_refresh: Instant,
@@ -96,6 +98,7 @@ impl Queue {
             turn: 0,
             more_jobs: true,
             troubles: Troubles::default(),
+            usual: Duration::from_millis(10),
             not_before: None,
             next_refresh: Instant::now(),
         }
@@ -190,7 +193,7 @@ impl Queue {
 
     /// Looks again at entries that have waited long enough.
     fn hand_out_due(&mut self, now: Instant) -> Result<(), ProcessingError> {
-        while !self.parts.live.is_full() && !self.parts.jobs.is_full() {
+        while !self.parts.live.is_full() {
             let Some((id, wait)) = self.waiting.take_due(now) else {
                 break;
             };
@@ -201,34 +204,23 @@ impl Queue {
                     return Err(error.into());
                 }
             };
-            let Some(item) = item else {
-                self.job_item_ended(wait.job, id, false); // deleted
+            // What is gone, or not wanted now, is found by a sweep when it is wanted again.
+            let Some(item) = item.filter(|item| {
+                self.automatic
+                    && item.status == Status::Unprocessed
+                    && !self.in_flight.contains_key(&id)
+            }) else {
                 continue;
             };
-            if !self.parts.crew.shelf.is_online(&item.folder) {
-                self.waiting.insert(id, wait, now + OFFLINE);
-                continue;
-            }
-            match wait.job {
-                // What is not wanted now is found by a sweep when it is wanted again.
-                None if !self.automatic || item.status != Status::Unprocessed => {}
-                None => self.begin(Task {
+            if self.parts.crew.shelf.is_online(&item.folder) {
+                self.begin(Task {
                     item,
                     work: Work::Live,
                     job: None,
                     wait: Some(wait),
-                }),
-                Some(job) => {
-                    if let Some(active) = self.active.iter().find(|active| active.job.id == job) {
-                        let (work, job) = (active.work(), Some(Arc::clone(&active.control)));
-                        self.begin(Task {
-                            item,
-                            work,
-                            job,
-                            wait: Some(wait),
-                        });
-                    }
-                }
+                });
+            } else {
+                self.waiting.insert(id, wait, now + OFFLINE);
             }
         }
         Ok(())
@@ -261,10 +253,7 @@ impl Queue {
                     || self.waiting.covers(&item);
                 if !known && self.parts.crew.shelf.is_online(&item.folder) {
                     // It changed since it began to wait, so what was seen then does not count.
-                    let wait = self.waiting.remove(item.id);
-                    if let Some(job) = wait.and_then(|wait| wait.job) {
-                        self.job_item_ended(Some(job), item.id, false);
-                    }
+                    self.waiting.remove(item.id);
                     self.begin(Task {
                         item,
                         work: Work::Live,
@@ -315,9 +304,15 @@ impl Queue {
                     .filter(|at| *at > now || !self.parts.live.is_full()),
             );
             consider(self.sweep.due().filter(|_| self.automatic));
-            self.active
-                .iter()
-                .for_each(|active| consider(active.held_until));
+            for active in &self.active {
+                consider(active.held_until);
+                consider(
+                    active
+                        .waiting
+                        .next_due()
+                        .filter(|at| *at > now || !self.has_depth()),
+                );
+            }
         }
         for active in &self.active {
             consider(active.publish_at());

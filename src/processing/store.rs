@@ -17,7 +17,7 @@ use self::open::{connect, is_damage, set_aside};
 use super::ProcessingError;
 use super::history::Past;
 use super::job::{Action, Job, JobId, JobScope, Wanted, progress};
-use crate::events::types::JobStatus;
+use crate::events::types::{JobStatus, Status};
 use crate::library::EntryId;
 
 const FILE_NAME: &str = "work.db";
@@ -65,6 +65,19 @@ pub(crate) enum PendingScope {
     Shelf(JobScope),
     /// The list that was given, [`Store::items`].
     List,
+}
+
+impl PendingScope {
+    /// Tells whether an entry of this status is an item of the job.
+    pub(crate) fn admits(self, status: Status) -> bool {
+        match self {
+            PendingScope::Shelf(JobScope::All) | PendingScope::List => true,
+            PendingScope::Shelf(JobScope::Unprocessed) => {
+                matches!(status, Status::Unprocessed | Status::Processing)
+            }
+            PendingScope::Shelf(JobScope::Failed) => status == Status::Failed,
+        }
+    }
 }
 
 const JOB_COLUMNS: &str =

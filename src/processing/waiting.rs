@@ -4,7 +4,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use super::job::JobId;
 use crate::library::EntryId;
 use crate::library::work::{Item, Stamp};
 
@@ -14,17 +13,17 @@ const MOST: usize = 4096;
 /// Why and how long an entry has waited.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Wait {
-    /// The job that it waits for, if any.
-    pub(crate) job: Option<JobId>,
     /// What the index said of it; something else makes it worth a new look at once.
     pub(crate) stamp: Stamp,
     pub(crate) finished: bool,
-    /// Since when this stamp was seen unchanged on the disk.
-    pub(crate) still_since: Option<Instant>,
+    /// What is on the disk, and since when it was seen to stand still.
+    pub(crate) still: Option<(Stamp, Instant)>,
     /// When it began to wait.
     pub(crate) since: Instant,
-    /// How often it was looked at in vain.
-    pub(crate) times: u32,
+    /// How often in a row it was found open.
+    pub(crate) open: u32,
+    /// How often in a row its file was not as the index says.
+    pub(crate) missed: u32,
     /// How often its file changed under a command that failed.
     pub(crate) again: u32,
     /// What people were told.
@@ -67,19 +66,6 @@ impl Waiting {
         self.waits.remove(&id)
     }
 
-    /// Ends the waits of a job's items.
-    pub(crate) fn remove_job(&mut self, job: JobId) {
-        let ids: Vec<_> = self
-            .waits
-            .iter()
-            .filter(|(_, wait)| wait.job == Some(job))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ids {
-            self.remove(id);
-        }
-    }
-
     /// Ends the wait of one entry that is due.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<(EntryId, Wait)> {
         let (due, id) = *self.due.first()?;
@@ -107,18 +93,18 @@ pub(crate) fn after_change(times: u32) -> Duration {
 mod tests {
     use super::*;
 
-    fn wait(job: Option<i64>) -> Wait {
+    fn wait() -> Wait {
         Wait {
-            job: job.map(JobId),
             stamp: Stamp {
                 size: 1,
                 modified: 2,
                 ino: 3,
             },
             finished: false,
-            still_since: None,
+            still: None,
             since: Instant::now(),
-            times: 0,
+            open: 0,
+            missed: 0,
             again: 0,
             words: None,
         }
@@ -129,11 +115,11 @@ mod tests {
         let mut waiting = Waiting::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        waiting.insert(EntryId(1), wait(None), at(3));
-        waiting.insert(EntryId(2), wait(None), at(2));
-        waiting.insert(EntryId(1), wait(None), at(1));
-        waiting.insert(EntryId(3), wait(Some(7)), at(0));
-        waiting.remove_job(JobId(7));
+        waiting.insert(EntryId(1), wait(), at(3));
+        waiting.insert(EntryId(2), wait(), at(2));
+        waiting.insert(EntryId(1), wait(), at(1));
+        waiting.insert(EntryId(3), wait(), at(0));
+        waiting.remove(EntryId(3));
         assert_eq!(waiting.next_due(), Some(at(1)));
         assert!(waiting.take_due(start).is_none());
         assert_eq!(waiting.take_due(at(9)).map(|(id, _)| id), Some(EntryId(1)));
@@ -146,7 +132,7 @@ mod tests {
     fn their_number_is_bounded() {
         let mut waiting = Waiting::default();
         for id in 0..=i64::try_from(MOST).unwrap() {
-            let kept = waiting.insert(EntryId(id), wait(None), Instant::now());
+            let kept = waiting.insert(EntryId(id), wait(), Instant::now());
             assert_eq!(kept, id < i64::try_from(MOST).unwrap());
         }
     }

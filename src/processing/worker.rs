@@ -56,13 +56,15 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// Returns how long its file was seen to stand still.
-    pub(crate) fn still(&self) -> Option<Duration> {
-        let wait = self
-            .wait
-            .as_ref()
-            .filter(|wait| wait.stamp == self.item.stamp)?;
-        wait.still_since.map(|since| since.elapsed())
+    /// Returns how long the file was seen to stand still as it is now.
+    pub(crate) fn still(&self, now: Stamp) -> Option<Duration> {
+        let (stamp, since) = self.wait.as_ref()?.still?;
+        (stamp == now).then(|| since.elapsed())
+    }
+
+    /// Returns how often in a row the file was not as the index says.
+    pub(crate) fn missed(&self) -> u32 {
+        self.wait.as_ref().map_or(0, |wait| wait.missed)
     }
 
     /// Returns how often its file changed under a command that failed.
@@ -79,6 +81,8 @@ pub(crate) struct Done {
     pub(crate) trouble: Option<Trouble>,
     /// The entry was shown as `processing`.
     pub(crate) shown: bool,
+    /// Time that the attempt took.
+    pub(crate) took: Duration,
 }
 
 /// What became of an item.
@@ -88,8 +92,8 @@ pub(crate) enum Outcome {
     Ended(Box<Ended>),
     /// There is nothing to say about it.
     Nothing,
-    /// It is not complete.
-    NotYet(Verdict),
+    /// It is not complete; what is on the disk.
+    NotYet(Verdict, Stamp),
     /// Its file is not what the index knows, or changed meanwhile: the library will tell.
     Changed,
     /// Its file changed while a command failed on it: perhaps because of that.
@@ -101,6 +105,8 @@ pub(crate) enum Outcome {
 /// An attempt that ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
+    /// Path of the entry for people, after its processors renamed it.
+    pub(crate) path: String,
     pub(crate) stamp: Stamp,
     pub(crate) fingerprint: Option<[u8; 32]>,
     pub(crate) error: Option<String>,
@@ -167,12 +173,13 @@ impl Worker {
             if let Some(job) = &task.job {
                 job.set_partial(self.number, 0);
             }
-            let shown = attempt.is_shown();
+            let (shown, took) = (attempt.is_shown(), attempt.elapsed());
             let done = Done {
                 task,
                 outcome,
                 trouble,
                 shown,
+                took,
             };
             if self.results.send(done).is_err() {
                 return; // nobody is left to tell

@@ -16,6 +16,7 @@ mod inotify;
 pub mod settle;
 mod tree;
 
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,8 +25,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use self::inotify::Kernel;
-pub use self::settle::Change;
 use self::settle::Settle;
+pub use self::settle::{Change, Told};
 use self::tree::Watches;
 use crate::thread;
 
@@ -160,18 +161,18 @@ impl Watch {
     /// Watches the directory open at `fd` under the name `place`; watching it again is harmless.
     ///
     /// Changes of the directory that happen after this returned are told. So: watch first, list then.
+    /// Returns the place that has lost its watch, where the same directory was watched as another.
     ///
     /// # Errors
     /// See [`WatchError`].
-    pub fn add(&self, place: Place, fd: BorrowedFd<'_>) -> Result<(), WatchError> {
+    pub fn add(&self, place: Place, fd: BorrowedFd<'_>) -> Result<Option<Place>, WatchError> {
         let Some(kernel) = &self.kernel else {
             let none = std::io::Error::from(std::io::ErrorKind::Unsupported);
             return Err(WatchError::Unavailable(none));
         };
         let mut shared = self.lock();
         let descriptor = kernel.add(fd)?;
-        shared.watches.insert(place, descriptor);
-        Ok(())
+        Ok(shared.watches.insert(place, descriptor))
     }
 
     /// Ends the watch of `place`; what was noticed there and not yet taken is forgotten.
@@ -212,7 +213,7 @@ impl Watch {
     /// The file cannot be made (disk full, read-only).
     pub fn barrier(&self, directory: &Path, number: u64) -> std::io::Result<()> {
         let path = directory.join(format!("barrier-{number}"));
-        std::fs::File::create(&path)?;
+        File::create(&path)?;
         std::fs::remove_file(&path)
     }
 
@@ -243,9 +244,17 @@ struct Reading {
 impl Reading {
     fn run(self, mut reader: inotify::Reader) {
         let mut timeout = None;
+        let mounts = open_mounts();
         loop {
-            match self.wait(reader.as_fd(), timeout) {
+            match self.wait(reader.as_fd(), mounts.as_ref(), timeout) {
                 Ok(Waited::Stop) => return,
+                Ok(Waited::Mounts) => {
+                    let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+                    shared.settle.mounts_changed();
+                    drop(shared);
+                    timeout = self.announce();
+                    continue;
+                }
                 Ok(Waited::Readable) => {}
                 Ok(Waited::TimedOut) => {
                     timeout = self.announce();
@@ -286,7 +295,12 @@ impl Reading {
             .map(|left| left.max(Duration::from_millis(10)))
     }
 
-    fn wait(&self, inotify: BorrowedFd<'_>, timeout: Option<Duration>) -> std::io::Result<Waited> {
+    fn wait(
+        &self,
+        inotify: BorrowedFd<'_>,
+        mounts: Option<&File>,
+        timeout: Option<Duration>,
+    ) -> std::io::Result<Waited> {
         use rustix::event::{PollFd, PollFlags, poll};
         let timeout = timeout.map(|left| rustix::time::Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
@@ -295,10 +309,17 @@ impl Reading {
         let mut ready = [
             PollFd::from_borrowed_fd(inotify, PollFlags::IN),
             PollFd::from_borrowed_fd(self.stop.as_fd(), PollFlags::IN),
+            // The third counts only where the table of mounts could be opened.
+            PollFd::from_borrowed_fd(
+                mounts.map_or(self.stop.as_fd(), AsFd::as_fd),
+                PollFlags::PRI,
+            ),
         ];
         match poll(&mut ready, timeout.as_ref()) {
             Ok(0) => Ok(Waited::TimedOut),
             Ok(_) if !ready[1].revents().is_empty() => Ok(Waited::Stop),
+            // The kernel says so once a change (proc(5)), so nothing is read.
+            Ok(_) if !ready[2].revents().is_empty() => Ok(Waited::Mounts),
             Ok(_) => Ok(Waited::Readable),
             Err(rustix::io::Errno::INTR) => Ok(Waited::TimedOut),
             Err(error) => Err(error.into()),
@@ -306,8 +327,20 @@ impl Reading {
     }
 }
 
+/// Opens the table of mounts, which can be waited for.
+fn open_mounts() -> Option<File> {
+    match File::open("/proc/self/mountinfo") {
+        Ok(file) => Some(file),
+        Err(error) => {
+            log::warn!("mounting and unmounting is noticed late, /proc/self/mountinfo: {error}");
+            None
+        }
+    }
+}
+
 enum Waited {
     Readable,
+    Mounts,
     TimedOut,
     Stop,
 }

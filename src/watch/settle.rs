@@ -22,6 +22,18 @@ const GROWING: Duration = Duration::from_secs(1);
 /// Waiting names at most; a guess at what 10 MB hold.
 const MOST_NAMES: usize = 65_536;
 
+/// What the notices of a name say about it; the disk decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Told {
+    /// Something about it changed.
+    #[default]
+    Touched,
+    /// A writer closed it, or it was moved here: it may be complete.
+    Finished,
+    /// It was deleted: if nothing is there, it is gone, and not just moved elsewhere.
+    Deleted,
+}
+
 /// A reason to look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -31,8 +43,8 @@ pub enum Change {
         place: Place,
         /// The name.
         name: Box<[u8]>,
-        /// A writer closed it, or it was moved here: it may be complete.
-        finished: bool,
+        /// What is known of it.
+        told: Told,
     },
     /// Look at both names: the first was renamed to the second.
     Moved {
@@ -47,6 +59,8 @@ pub enum Change {
     Itself(Place),
     /// Notices were lost: look everywhere.
     Lost,
+    /// Something was mounted or unmounted, anywhere.
+    Mounts,
     /// Everything that was noticed before the barrier of this number has been taken.
     Barrier(u64),
 }
@@ -68,13 +82,22 @@ pub struct Settle {
     directories: HashSet<Place>,
     themselves: HashSet<Place>,
     lost: bool,
-    barriers: Vec<u64>,
+    mounts: bool,
+    /// Barriers that wait for what was noticed before them.
+    barriers: Vec<Barrier>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     until: Option<Instant>, // none: due
-    finished: bool,
+    told: Told,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Barrier {
+    number: u64,
+    /// The first halves of renames that came before it have found their second or ripened by then.
+    not_before: Instant,
 }
 
 impl Settle {
@@ -84,8 +107,13 @@ impl Settle {
             if at.what == What::Deleted
                 && let Some(number) = barrier_number(at.name)
             {
-                self.ripen(None);
-                self.barriers.push(number);
+                self.ripen_names(None);
+                // The other half of a rename may come right after the barrier: it is waited for.
+                let halves = self.halves.iter().map(|(_, until, _)| *until);
+                self.barriers.push(Barrier {
+                    number,
+                    not_before: halves.max().unwrap_or(now),
+                });
             }
             return;
         }
@@ -98,8 +126,9 @@ impl Settle {
             _ if at.name.is_empty() => {} // attributes of the directory itself: its parent tells too
             What::Created if !at.directory => self.hold(at.key(), now),
             What::Modified => self.grow(at.key(), now),
-            What::Created | What::Deleted | What::Attributes => self.ready(at.key(), false),
-            What::Closed => self.ready(at.key(), true),
+            What::Created | What::Attributes => self.ready(at.key(), Told::Touched),
+            What::Deleted => self.ready(at.key(), Told::Deleted),
+            What::Closed => self.ready(at.key(), Told::Finished),
             What::MovedFrom => self.halves.push((at.cookie, now + HOLD, at.key())),
             What::MovedTo => {
                 let half = self
@@ -113,7 +142,7 @@ impl Settle {
                     self.names.remove(&to);
                     self.moves.push_back((from, to));
                 } else {
-                    self.ready(at.key(), true);
+                    self.ready(at.key(), Told::Finished);
                 }
             }
         }
@@ -126,8 +155,12 @@ impl Settle {
     ///
     /// A barrier is given only when nothing noticed before it is left.
     pub fn take(&mut self, now: Instant, limit: usize) -> Vec<Change> {
-        self.ripen(Some(now));
+        self.ripen_names(Some(now));
+        self.ripen_halves(now);
         let mut changes = Vec::new();
+        if std::mem::take(&mut self.mounts) {
+            changes.push(Change::Mounts);
+        }
         if std::mem::take(&mut self.lost) {
             changes.push(Change::Lost);
         }
@@ -150,11 +183,14 @@ impl Settle {
             changes.push(Change::Name {
                 place: key.0,
                 name: key.1,
-                finished: waiting.finished,
+                told: waiting.told,
             });
         }
         if self.moves.is_empty() && self.due.is_empty() {
-            changes.extend(self.barriers.drain(..).map(Change::Barrier));
+            let passed = self
+                .barriers
+                .extract_if(.., |barrier| barrier.not_before <= now);
+            changes.extend(passed.map(|barrier| Change::Barrier(barrier.number)));
         }
         changes
     }
@@ -167,7 +203,7 @@ impl Settle {
             || !self.directories.is_empty()
             || !self.moves.is_empty()
             || !self.due.is_empty()
-            || !self.barriers.is_empty()
+            || self.mounts
             || self.next_due().is_some_and(|due| due <= now)
     }
 
@@ -176,7 +212,13 @@ impl Settle {
     pub fn next_due(&self) -> Option<Instant> {
         let queues = [&self.held, &self.growing].map(|queue| queue.front().map(|(at, _)| *at));
         let halves = self.halves.iter().map(|(_, at, _)| *at).min();
-        queues.into_iter().chain([halves]).flatten().min()
+        let barriers = self.barriers.iter().map(|barrier| barrier.not_before).min();
+        queues.into_iter().chain([halves, barriers]).flatten().min()
+    }
+
+    /// Takes in that the mounts of the system changed.
+    pub fn mounts_changed(&mut self) {
+        self.mounts = true;
     }
 
     /// Forgets what waits in `place`.
@@ -204,7 +246,7 @@ impl Settle {
     fn wait_until(&mut self, key: Key, until: Instant, queue: Queue) {
         let waiting = Waiting {
             until: Some(until),
-            finished: false,
+            told: Told::Touched,
         };
         self.names.insert(key.clone(), waiting);
         match queue {
@@ -213,24 +255,23 @@ impl Settle {
         }
     }
 
-    fn ready(&mut self, key: Key, finished: bool) {
+    fn ready(&mut self, key: Key, told: Told) {
         if let Some(waiting) = self.names.get_mut(&key) {
-            waiting.finished |= finished;
+            if told != Told::Touched {
+                waiting.told = told;
+            }
             if waiting.until.take().is_some() {
                 self.due.push_back(key);
             }
         } else {
-            let waiting = Waiting {
-                until: None,
-                finished,
-            };
+            let waiting = Waiting { until: None, told };
             self.names.insert(key.clone(), waiting);
             self.due.push_back(key);
         }
     }
 
     /// Makes due what was held until `now`, or all of it.
-    fn ripen(&mut self, now: Option<Instant>) {
+    fn ripen_names(&mut self, now: Option<Instant>) {
         let ripe = |at: Instant| now.is_none_or(|now| at <= now);
         for queue in [&mut self.held, &mut self.growing] {
             while queue.front().is_some_and(|(at, _)| ripe(*at)) {
@@ -245,14 +286,13 @@ impl Settle {
                 }
             }
         }
-        let mut index = 0;
-        while index < self.halves.len() {
-            if ripe(self.halves[index].1) {
-                let (_, _, key) = self.halves.swap_remove(index);
-                self.ready(key, false);
-            } else {
-                index += 1;
-            }
+    }
+
+    /// Gives up waiting for the second halves of old renames: what they moved has left.
+    fn ripen_halves(&mut self, now: Instant) {
+        let ripe: Vec<_> = self.halves.extract_if(.., |half| half.1 <= now).collect();
+        for (_, _, key) in ripe {
+            self.ready(key, Told::Touched);
         }
     }
 
@@ -300,12 +340,12 @@ mod tests {
         }
     }
 
-    fn names(changes: &[Change]) -> Vec<(String, bool)> {
+    fn names(changes: &[Change]) -> Vec<(String, Told)> {
         changes
             .iter()
             .map(|change| match change {
-                Change::Name { name, finished, .. } => {
-                    (String::from_utf8_lossy(name).into_owned(), *finished)
+                Change::Name { name, told, .. } => {
+                    (String::from_utf8_lossy(name).into_owned(), *told)
                 }
                 other => panic!("unexpected {other:?}"),
             })
@@ -318,7 +358,10 @@ mod tests {
         for what in [What::Created, What::Modified, What::Modified, What::Closed] {
             settle.notice(at(what, "a"), now);
         }
-        assert_eq!(names(&settle.take(now, 10)), [("a".to_owned(), true)]);
+        assert_eq!(
+            names(&settle.take(now, 10)),
+            [("a".to_owned(), Told::Finished)]
+        );
         assert_eq!(settle.take(now + GROWING * 2, 10), []);
     }
 
@@ -331,11 +374,11 @@ mod tests {
         assert_eq!(settle.next_due(), Some(now + HOLD));
         assert_eq!(
             names(&settle.take(now + HOLD, 10)),
-            [("made".to_owned(), false)]
+            [("made".to_owned(), Told::Touched)]
         );
         assert_eq!(
             names(&settle.take(now + GROWING, 10)),
-            [("grows".to_owned(), false)]
+            [("grows".to_owned(), Told::Touched)]
         );
     }
 
@@ -359,7 +402,7 @@ mod tests {
         // The other half never came: it was moved out.
         assert_eq!(
             names(&settle.take(now + HOLD, 10)),
-            [("c".to_owned(), false)]
+            [("c".to_owned(), Told::Touched)]
         );
     }
 
@@ -373,10 +416,35 @@ mod tests {
             ..at(What::Deleted, "barrier-5")
         };
         settle.notice(barrier, now);
-        assert_eq!(names(&settle.take(now, 1)), [("made".to_owned(), false)]);
+        assert_eq!(
+            names(&settle.take(now, 1)),
+            [("made".to_owned(), Told::Touched)]
+        );
         let rest = settle.take(now, 1);
-        assert_eq!(names(&rest[..1]), [("grows".to_owned(), false)]);
+        assert_eq!(names(&rest[..1]), [("grows".to_owned(), Told::Touched)]);
         assert_eq!(rest[1..], [Change::Barrier(5)]);
+    }
+
+    #[test]
+    fn a_barrier_waits_for_the_other_half_of_a_rename() {
+        let (mut settle, now) = (Settle::default(), Instant::now());
+        let half = |what, name: &'static str| Located {
+            cookie: 7,
+            ..at(what, name)
+        };
+        settle.notice(half(What::MovedFrom, "a"), now);
+        let barrier = Located {
+            place: BARRIER,
+            ..at(What::Deleted, "barrier-5")
+        };
+        settle.notice(barrier, now);
+        assert_eq!(settle.take(now, 10), []);
+        settle.notice(half(What::MovedTo, "b"), now);
+        let changes = settle.take(now + HOLD, 10);
+        assert!(matches!(
+            changes[..],
+            [Change::Moved { .. }, Change::Barrier(5)]
+        ));
     }
 
     #[test]

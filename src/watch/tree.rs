@@ -35,11 +35,14 @@ impl Watches {
     /// Notes that `descriptor` watches `place`.
     ///
     /// The kernel gives one descriptor an inode: where the same directory is seen at two places (a
-    /// bind mount, or a move whose notices were lost), the later place wins.
-    pub(super) fn insert(&mut self, place: Place, descriptor: WatchDescriptor) {
-        if let Some(before) = self.places.insert(descriptor.clone(), place)
-            && before != place
-        {
+    /// bind mount, or a move whose notices were lost), the later place wins, and the one that has
+    /// lost its watch is returned.
+    pub(super) fn insert(&mut self, place: Place, descriptor: WatchDescriptor) -> Option<Place> {
+        let displaced = self
+            .places
+            .insert(descriptor.clone(), place)
+            .filter(|before| *before != place);
+        if let Some(before) = displaced {
             self.descriptors.remove(&before);
         }
         if let Some(before) = self.descriptors.insert(place, descriptor.clone())
@@ -47,6 +50,7 @@ impl Watches {
         {
             self.places.remove(&before);
         }
+        displaced
     }
 
     /// Forgets `place`; returns its descriptor if it was watched.

@@ -1,14 +1,30 @@
 //! Tests from outside: real files, real inotify, real sockets; a module per behaviour.
 
+#![expect(
+    unreachable_pub,
+    reason = "helpers are shared between modules of this binary"
+)]
+
 mod config;
+mod daemon;
+mod disorder;
 mod documentation;
 mod events;
 mod exhaustion;
 mod figures;
+mod helper;
 mod http_server;
+mod jobs;
+mod library;
 mod log_lines;
 mod logging;
+mod offline;
 mod polling;
+mod processing;
+mod processors;
+mod restart;
+mod scale;
 mod serving;
 mod streams;
 mod systemd;
+mod watching;

@@ -125,8 +125,9 @@ def check(name, command_of, service, library, directory):
             log.seek(0)
             raise Failed(f"{name}: {failure}\n{log.read()}") from failure
         finally:
-            proxy.terminate()
-            proxy.wait(10)
+            # Not a polite end: Caddy would wait for the open stream.
+            proxy.kill()
+            proxy.wait()
 
 
 def main(program):

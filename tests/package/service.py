@@ -22,7 +22,7 @@ import time
 
 IN_2040 = 2_222_164_800  # 2040-06-01 12:00 UTC, beyond what 32 bits can count
 FIVE_GIB = 5 * 1024**3
-PATIENCE_S = 120  # an emulated processor is slow; one that hangs is slower
+PATIENCE_S = 240  # an emulated processor is slow; one that hangs is slower
 
 
 class Failed(Exception):
@@ -80,8 +80,10 @@ class Service:
         def read():
             try:
                 for line in response:
-                    if line.startswith(b"data: "):
-                        messages.put(json.loads(line[6:]))
+                    # A heartbeat has no type.
+                    if line.startswith(b"data: ") and (
+                            message := json.loads(line[6:])).get("type"):
+                        messages.put(message)
             except (OSError, http.client.HTTPException):
                 pass  # the service was stopped
 
@@ -143,6 +145,8 @@ def check(command, directory):
         file.truncate(FIVE_GIB)
     config = directory / "shelfcast.toml"
     config.write_text(f"""
+[processing]
+workers = 2
 [[folder]]
 path = "{library}"
 [[processor]]
@@ -184,7 +188,9 @@ command = ["{sys.executable}", "-c", "import sys; sys.exit(not open(sys.argv[1])
             for name in ("small.txt", "future.txt", "new.txt")))
         before = service.entries()
         status, took_s = service.stop()
-        expect(f"it stops ({took_s:.1f} s) with status", status, 0)
+        expect("it stops with status", status, 0)
+        # 2 s are promised on a box; an emulator on a busy machine gets some more.
+        expect(f"and soon, in the middle of a large file ({took_s:.1f} s)", took_s < 5, True)
 
         service = start()
         entries = eventually("the list is there after a restart", service.entries)

@@ -5,6 +5,7 @@ import "./cases/connection.mjs";
 import "./cases/everybody.mjs";
 import "./cases/library.mjs";
 import "./cases/live.mjs";
+import "./cases/rows.mjs";
 import "./cases/security.mjs";
 import "./cases/sharing.mjs";
 import "./cases/weight.mjs";

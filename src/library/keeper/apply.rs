@@ -1,17 +1,21 @@
 //! Writing differences to the index, the tree, the counts and the delta: always all four.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::Keeper;
 use crate::events::types::Status;
-use crate::library::delta::{Difference, MOST_ENTRIES};
+use crate::library::delta::Difference;
 use crate::library::disk::FileMeta;
 use crate::library::index::{EntryRow, IndexError};
 use crate::library::reconcile::{Action, EntryId, Spot};
 use crate::library::tree::{DirId, Identity};
+use crate::watch::Told;
 
 /// An entry that is younger and is renamed over another was the temporary file of an atomic save.
 const YOUNG: Duration = Duration::from_secs(2);
+/// Bounds the memory while a crawl finds entries faster than anybody saves files.
+const MOST_YOUNG: usize = 16_384;
 
 impl Keeper {
     /// Applies actions in an order in which no two things ever have one name.
@@ -25,11 +29,17 @@ impl Keeper {
             .iter()
             .filter(|action| matches!(action, Action::Move(..)))
             .count();
-        let park = moves > 1 || !removals.is_empty();
+        let park = moves > 0 && (rest.len() > 1 || !removals.is_empty());
+        let mut left: HashMap<DirId, Spot> = HashMap::new();
         for action in &rest {
             match action {
                 Action::Move(id, ..) if park => self.park_entry(*id)?,
-                Action::MoveDirectory(dir, _) => self.shared.write().tree.detach(*dir),
+                Action::MoveDirectory(dir, _) => {
+                    left.extend(self.spot_of(*dir).map(|spot| (*dir, spot)));
+                    let mut view = self.shared.write();
+                    view.unpublished = true;
+                    view.tree.detach(*dir);
+                }
                 _ => {}
             }
         }
@@ -49,12 +59,16 @@ impl Keeper {
         });
         for action in directories.into_iter().chain(files) {
             match action {
-                Action::MoveDirectory(dir, spot) => self.move_directory(dir, &spot)?,
+                Action::MoveDirectory(dir, spot) => {
+                    let left = left.remove(&dir);
+                    self.move_directory(dir, &spot, left)?;
+                }
                 Action::ReplaceDirectory(dir, identity) => self.replace_directory(dir, identity)?,
                 Action::AddDirectory(spot, identity) => self.add_directory(&spot, identity)?,
                 Action::Move(id, spot, meta) => self.move_entry(id, &spot, &meta, park)?,
                 Action::Change(id, meta) => self.change_entry(id, &meta)?,
                 Action::Add(spot, meta) => self.add_entry(&spot, &meta)?,
+                Action::Doubt(spot) => self.doubt(spot),
                 Action::Remove(_) | Action::RemoveDirectory(_) => {}
             }
         }
@@ -62,15 +76,36 @@ impl Keeper {
     }
 
     fn add_entry(&mut self, spot: &Spot, meta: &FileMeta) -> Result<(), IndexError> {
-        let id = self.index.add_entry(spot.0, &spot.1, meta)?;
+        if self.shared.read().tree.get(spot.0).is_none() {
+            return Ok(()); // its directory went in the same batch
+        }
+        self.clear_of_directory(spot)?;
+        let id = match self.index.add_entry(spot.0, &spot.1, meta) {
+            Err(error) if error.is_conflict() => {
+                // The name has an entry after all: what was believed of it when it was looked at has
+                // changed within the batch.
+                let there = self.index.entry_at(spot.0, &spot.1)?;
+                return there.map_or(Ok(()), |row| self.change_entry(row.id, meta));
+            }
+            added => added?,
+        };
         let folder = self.count_in(spot.0, Status::Unprocessed, false, meta.size);
         self.delta.note(id, Difference::Added, folder);
         self.work_waits = true;
-        if self.crawl.is_none() {
+        if meta.links > 1 && !self.bulk {
+            self.look_at_links(id, meta.identity, Some(meta))?;
+        }
+        if self.young.len() < MOST_YOUNG {
             self.young.push_back((Instant::now() + YOUNG, id));
             self.young_ids.insert(id);
         }
         Ok(())
+    }
+
+    /// Removes a directory that is still believed to be where a file is.
+    fn clear_of_directory(&mut self, spot: &Spot) -> Result<(), IndexError> {
+        let there = self.shared.read().tree.child(spot.0, &spot.1);
+        there.map_or(Ok(()), |dir| self.remove_directory(dir))
     }
 
     fn change_entry(&mut self, id: EntryId, meta: &FileMeta) -> Result<(), IndexError> {
@@ -78,8 +113,11 @@ impl Keeper {
             return Ok(());
         };
         self.change_content(&row, meta)?;
+        if row.meta.identity != meta.identity {
+            self.look_at_links(id, row.meta.identity, None)?; // as for one that is removed
+        }
         if meta.links > 1 {
-            self.look_at_links(id, meta.identity)?;
+            self.look_at_links(id, meta.identity, Some(meta))?;
         }
         Ok(())
     }
@@ -99,25 +137,27 @@ impl Keeper {
         Ok(())
     }
 
-    /// A write through one name is told for that name alone, so the others are looked at too.
-    fn look_at_links(&mut self, id: EntryId, identity: Identity) -> Result<(), IndexError> {
-        if !identity.is_known() || self.bulk {
+    /// A write through one name is told for that name alone, so the others are looked at too, unless
+    /// the index has them as the file is `now`.
+    fn look_at_links(
+        &mut self,
+        id: EntryId,
+        identity: Identity,
+        now: Option<&FileMeta>,
+    ) -> Result<(), IndexError> {
+        if !identity.is_known() {
+            return Ok(());
+        }
+        if self.bulk {
+            // There is no index to find them by yet.
+            self.crawl_again |= now.is_some_and(|now| now.links > 1);
             return Ok(());
         }
         for row in self.index.entries_by_identity(identity)? {
-            if row.id == id {
-                continue;
-            }
-            let Ok(opened) = self.open(row.dir) else {
-                continue;
-            };
-            let spot = (row.dir, row.name.clone());
-            if let Ok(Some(Some(crate::library::disk::Found::File(meta)))) =
-                self.look_at(&opened, &spot)
-                && meta.identity == identity
-                && (meta.size, meta.modified) != (row.meta.size, row.meta.modified)
-            {
-                self.change_content(&row, &meta)?;
+            let same = now
+                .is_some_and(|now| (now.size, now.modified) == (row.meta.size, row.meta.modified));
+            if row.id != id && !same {
+                self.links.name(row.dir, row.name, Told::Touched);
             }
         }
         Ok(())
@@ -125,12 +165,13 @@ impl Keeper {
 
     fn park_entry(&mut self, id: EntryId) -> Result<(), IndexError> {
         if let Some(row) = self.index.entry(id)? {
-            self.count_out(
+            let left = self.count_out(
                 row.dir,
                 row.status,
                 row.duplicate_of.is_some(),
                 row.meta.size,
             );
+            self.delta.folders.insert(left);
             self.index.park_entry(id)?;
         }
         Ok(())
@@ -146,11 +187,24 @@ impl Keeper {
         let Some(before) = self.index.entry(id)? else {
             return Ok(());
         };
+        if self.shared.read().tree.get(spot.0).is_none() {
+            return self.remove_entry(id); // its new directory went in the same batch
+        }
         let duplicate = before.duplicate_of.is_some();
         if !parked {
-            self.count_out(before.dir, before.status, duplicate, before.meta.size);
+            let left = self.count_out(before.dir, before.status, duplicate, before.meta.size);
+            self.delta.folders.insert(left);
         }
-        self.index.place_entry(&before, spot.0, &spot.1)?;
+        self.clear_of_directory(spot)?;
+        match self.index.place_entry(&before, spot.0, &spot.1) {
+            Err(error) if error.is_conflict() => {
+                if let Some(row) = self.index.entry_at(spot.0, &spot.1)? {
+                    self.remove_entry(row.id)?;
+                }
+                self.index.place_entry(&before, spot.0, &spot.1)?;
+            }
+            placed => placed?,
+        }
         let folder = self.count_in(spot.0, before.status, duplicate, before.meta.size);
         self.delta.note(id, Difference::Changed, folder);
         if (before.meta.size, before.meta.modified, before.meta.identity)
@@ -161,11 +215,12 @@ impl Keeper {
         Ok(())
     }
 
-    fn remove_entry(&mut self, id: EntryId) -> Result<(), IndexError> {
+    pub(super) fn remove_entry(&mut self, id: EntryId) -> Result<(), IndexError> {
         let Some(row) = self.index.entry(id)? else {
             return Ok(());
         };
         self.index.remove_entry(id)?;
+        self.look_at_links(id, row.meta.identity, None)?; // it may have been written through this name last
         let folder = self.count_out(
             row.dir,
             row.status,
@@ -252,103 +307,6 @@ impl Keeper {
             let folder = self.count_in(row.dir, row.status, duplicate_of.is_some(), row.meta.size);
             self.delta.note(row.id, Difference::Changed, folder);
         }
-        Ok(())
-    }
-
-    // Directories.
-
-    fn add_directory(&mut self, spot: &Spot, identity: Identity) -> Result<(), IndexError> {
-        let id = self.index.add_dir(Some(spot.0), &spot.1, identity)?;
-        let mut view = self.shared.write();
-        let Some(folder) = view.tree.get(spot.0).map(|parent| parent.folder) else {
-            return Ok(());
-        };
-        view.tree
-            .insert(id, Some(spot.0), &spot.1, folder, identity);
-        drop(view);
-        self.status_changed = true;
-        self.read_again(id, true);
-        Ok(())
-    }
-
-    fn replace_directory(&mut self, dir: DirId, identity: Identity) -> Result<(), IndexError> {
-        self.index.set_dir_identity(dir, identity)?;
-        let mut view = self.shared.write();
-        if let Some(known) = view.tree.get_mut(dir) {
-            known.identity = identity;
-            known.device = None;
-            known.listed_at = None;
-        }
-        drop(view);
-        self.watch.remove(dir.into());
-        self.read_again(dir, true);
-        Ok(())
-    }
-
-    fn move_directory(&mut self, dir: DirId, spot: &Spot) -> Result<(), IndexError> {
-        self.index.place_dir(dir, spot.0, &spot.1)?;
-        let mut view = self.shared.write();
-        let before = view.tree.get(dir).map(|known| known.folder);
-        view.tree.place(dir, spot.0, &spot.1);
-        let after = view.tree.get(dir).map(|known| known.folder);
-        let number = view.tree.files_below(dir);
-        let below = view.tree.subtree(dir);
-        drop(view);
-        let (Some(before), Some(after)) = (before, after) else {
-            return Ok(());
-        };
-        if before == after && number > MOST_ENTRIES as u64 {
-            self.delta.note_many(number, after);
-        } else {
-            for below in below {
-                self.entries_moved(below, before, after)?;
-            }
-        }
-        // Other globs may hold at the new place, and names may have changed on the way.
-        self.read_again(dir, true);
-        Ok(())
-    }
-
-    /// Tells of the entries in `dir`, whose paths changed with a directory above.
-    fn entries_moved(&mut self, dir: DirId, before: usize, after: usize) -> Result<(), IndexError> {
-        let mut ids = Vec::new();
-        self.index.each_in(dir, |_, id, _| ids.push(id))?;
-        for id in ids {
-            if before != after
-                && let Some(row) = self.index.entry(id)?
-            {
-                let mut view = self.shared.write();
-                let duplicate = row.duplicate_of.is_some();
-                if let Some(folder) = view.folders.get_mut(before) {
-                    folder.counts.subtract(row.status, duplicate);
-                    folder.bytes = folder.bytes.saturating_sub(row.meta.size);
-                }
-                if let Some(folder) = view.folders.get_mut(after) {
-                    folder.counts.add(row.status, duplicate);
-                    folder.bytes += row.meta.size;
-                }
-            }
-            self.delta.note(id, Difference::Changed, after);
-        }
-        Ok(())
-    }
-
-    pub(super) fn remove_directory(&mut self, dir: DirId) -> Result<(), IndexError> {
-        let below = self.shared.read().tree.subtree(dir);
-        for dir in below.into_iter().rev() {
-            let mut ids = Vec::new();
-            self.index.each_in(dir, |_, id, _| ids.push(id))?;
-            for id in ids {
-                self.remove_entry(id)?;
-            }
-            self.watch.remove(dir.into());
-            self.index.remove_dir(dir)?;
-            self.shared.write().tree.remove(dir);
-            for folder in &mut self.folders {
-                folder.forget_directory(dir);
-            }
-        }
-        self.status_changed = true;
         Ok(())
     }
 

@@ -4,27 +4,16 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::looks::Looks;
-use super::{Crawl, Flight, Keeper};
-use crate::library::crawl::{Expected, IN_FLIGHT, Outcome, Read, Request};
-use crate::library::disk::{DirMeta, FileMeta, Found, Listing};
+use super::tasks::{Flight, Task};
+use super::{Crawl, Keeper};
+use crate::library::crawl::{Covered, Expected, Outcome, Read, Request};
 use crate::library::index::IndexError;
-use crate::library::reconcile::{EntryId, Row, Seen, Spot};
-use crate::library::tree::{Coverage, DirId, Identity};
+use crate::library::tree::{Coverage, DirId};
 use crate::library::view::CrawlStats;
-use crate::watch::WatchError;
+use crate::watch::Told;
 
 /// Answers of the crawler that are written before live changes are looked at again.
 const ANSWERS: usize = 64;
-
-/// A directory to read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Task {
-    pub(super) dir: DirId,
-    /// The directories below too.
-    pub(super) recursive: bool,
-    /// Only if its change time says that a name in it changed.
-    pub(super) unless_changed: bool,
-}
 
 impl Keeper {
     /// Reads every folder that is there. With `changed_first`, only directories whose change time
@@ -43,7 +32,7 @@ impl Keeper {
         }
         self.begin_crawl(true);
         for root in roots {
-            self.add_task(Task {
+            self.tasks.add(Task {
                 dir: root,
                 recursive: true,
                 unless_changed: changed_first,
@@ -83,10 +72,8 @@ impl Keeper {
         if let Some(known) = self.shared.write().tree.get_mut(dir) {
             known.listed_at = None;
         }
-        if let Some(flight) = self.in_flight.get_mut(&dir) {
-            flight.touched = true;
-        }
-        self.add_task(Task {
+        self.tasks.touch(dir);
+        self.tasks.add(Task {
             dir,
             recursive,
             unless_changed: false,
@@ -104,7 +91,7 @@ impl Keeper {
             .collect();
         drop(view);
         for dir in polled {
-            self.add_task(Task {
+            self.tasks.add(Task {
                 dir,
                 recursive: false,
                 unless_changed: false,
@@ -112,40 +99,16 @@ impl Keeper {
         }
     }
 
-    fn add_task(&mut self, task: Task) {
-        if self.queued.insert(task.dir) {
-            self.tasks.push(task);
-        } else if let Some(queued) = self.tasks.iter_mut().rev().find(|one| one.dir == task.dir) {
-            queued.recursive |= task.recursive;
-            queued.unless_changed &= task.unless_changed;
-        }
-    }
-
     /// Keeps the crawler busy.
     pub(super) fn ask_crawler(&mut self) {
-        let mut put_off = Vec::new();
-        while self.in_flight.len() < IN_FLIGHT
-            && let Some(task) = self.tasks.pop()
-        {
-            if self.in_flight.contains_key(&task.dir) {
-                put_off.push(task); // once more, when this reading is back
-                continue;
-            }
-            self.queued.remove(&task.dir);
-            let Some(request) = self.request(task) else {
+        while let Some(task) = self.tasks.next() {
+            let Some(mut request) = self.request(task) else {
                 continue;
             };
-            let flight = Flight {
-                touched: false,
-                recursive: task.recursive,
-            };
-            self.in_flight.insert(task.dir, flight);
-            if !self.crawler.ask(request) {
-                debug_assert!(false, "both ends have the bound of requests in flight");
-                self.in_flight.remove(&task.dir);
-            }
+            request.serial = self.tasks.begin(task);
+            let asked = self.crawler.ask(request);
+            debug_assert!(asked, "both ends have the bound of requests under way");
         }
-        self.tasks.append(&mut put_off);
     }
 
     fn request(&self, task: Task) -> Option<Request> {
@@ -156,6 +119,7 @@ impl Keeper {
         let is_root = dir.parent.is_none();
         Some(Request {
             dir: task.dir,
+            serial: 0, // given when it is sent
             root: Arc::clone(&folder.path),
             names: view
                 .tree
@@ -197,25 +161,33 @@ impl Keeper {
         Ok(())
     }
 
-    fn take_in(&mut self, Read { dir, outcome }: Read) -> Result<(), IndexError> {
-        let Some(flight) = self.in_flight.remove(&dir) else {
+    fn take_in(&mut self, read: Read) -> Result<(), IndexError> {
+        let Read {
+            dir,
+            serial,
+            outcome,
+        } = read;
+        let Some(flight) = self.tasks.end(dir, serial) else {
             return Ok(()); // asked before its folder went offline
         };
         match outcome {
             Outcome::Listed {
                 meta,
-                coverage,
-                refused,
+                covered,
                 listing,
             } => {
-                self.covered(dir, coverage, refused);
+                self.covered(dir, covered);
                 self.listed(dir, &flight, &meta, listing)
             }
-            Outcome::Unchanged { coverage, refused } => {
-                self.covered(dir, coverage, refused);
+            Outcome::Unchanged { covered } if !flight.task.recursive => {
+                self.covered(dir, covered);
+                Ok(())
+            }
+            Outcome::Unchanged { covered } => {
+                self.covered(dir, covered);
                 let children = self.shared.read().tree.children(dir).to_vec();
                 for child in children {
-                    self.add_task(Task {
+                    self.tasks.add(Task {
                         dir: child,
                         recursive: true,
                         unless_changed: true,
@@ -223,10 +195,10 @@ impl Keeper {
                 }
                 Ok(())
             }
-            Outcome::Another => self.gone_elsewhere(dir),
+            Outcome::Another => self.gone_elsewhere(dir, &flight),
             Outcome::Failed(error) => match error {
                 rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP => {
-                    self.gone_elsewhere(dir)
+                    self.gone_elsewhere(dir, &flight)
                 }
                 error => {
                     self.unreadable(dir, error);
@@ -237,18 +209,31 @@ impl Keeper {
     }
 
     /// What is at the directory's path is another thing, or nothing: its parent knows.
-    fn gone_elsewhere(&mut self, dir: DirId) -> Result<(), IndexError> {
+    fn gone_elsewhere(&mut self, dir: DirId, flight: &Flight) -> Result<(), IndexError> {
         let Some(spot) = self.spot_of(dir) else {
             self.root_changed(dir);
             return Ok(());
         };
         let mut looks = Looks::default();
-        looks.name(spot.0, spot.1, false);
-        self.look(looks)
+        looks.name(spot.0, spot.1, Told::Touched);
+        self.look(looks)?;
+        // It, or one above it, was moved after it was asked for: then it is where the tree has it.
+        if self.open(dir).is_ok() {
+            self.tasks.add(flight.task);
+        }
+        Ok(())
     }
 
-    fn covered(&mut self, dir: DirId, coverage: Coverage, refused: Option<WatchError>) {
+    fn covered(&mut self, dir: DirId, covered: Covered) {
+        let Covered {
+            coverage,
+            refused,
+            displaced,
+        } = covered;
         let mut view = self.shared.write();
+        if let Some(displaced) = displaced.and_then(|dir| view.tree.get_mut(dir)) {
+            displaced.coverage = Coverage::Polled; // if it is not gone, it is the same by a bind mount
+        }
         let Some(known) = view.tree.get_mut(dir) else {
             return;
         };
@@ -264,176 +249,15 @@ impl Keeper {
         }
     }
 
-    /// Compares a listing with the index.
-    fn listed(
-        &mut self,
-        dir: DirId,
-        flight: &Flight,
-        meta: &DirMeta,
-        mut listing: Listing,
-    ) -> Result<(), IndexError> {
-        let Some(lasting) = self.note_directory(dir, meta, &listing)? else {
-            return Ok(());
-        };
-        if let Some(crawl) = &mut self.crawl {
-            crawl.files += listing.files.len() as u64;
-        }
-        if !lasting {
-            for (_, meta) in &mut listing.files {
-                meta.identity = Identity::default();
-            }
-        }
-        listing.files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        listing.directories.sort_unstable();
-        let differing = self.differing(dir, &listing)?;
-        if flight.touched {
-            // Something was looked at in here since it was listed: the listing is only a hint.
-            let mut looks = Looks::default();
-            for seen in differing.seen {
-                looks.name(dir, seen.spot.1, false);
-            }
-            self.look(looks)?;
-        } else {
-            self.reconcile(differing.seen)?;
-        }
-        if listing.broken.is_none() {
-            let unreadable =
-                |spot: &Spot| listing.unreadable.iter().any(|(name, _)| *name == spot.1);
-            self.limbo.extend(
-                differing
-                    .missing
-                    .into_iter()
-                    .filter(|spot| !unreadable(spot)),
-            );
-        } else if let Some(error) = listing.broken {
-            self.unreadable(dir, error);
-        }
-        // A new directory has a task since it was added; one that is known has it from here.
-        let mut looks = Looks::default();
-        for name in listing.directories {
-            let child = self.shared.read().tree.child(dir, &name);
-            match child {
-                Some(child) if flight.recursive => self.add_task(Task {
-                    dir: child,
-                    recursive: true,
-                    unless_changed: false,
-                }),
-                Some(_) => {}
-                None => looks.name(dir, name, false),
-            }
-        }
-        self.look(looks)
-    }
-
-    /// Keeps what the listing says of the directory itself. Answers whether inode numbers last here,
-    /// `None` if the directory is not known any more.
-    fn note_directory(
-        &mut self,
-        dir: DirId,
-        meta: &DirMeta,
-        listing: &Listing,
-    ) -> Result<Option<bool>, IndexError> {
-        let shared = Arc::clone(&self.shared);
-        let mut view = shared.write();
-        let parent = view.tree.get(dir).and_then(|known| known.parent);
-        let above = parent
-            .and_then(|parent| view.tree.get(parent))
-            .and_then(|above| above.device);
-        let Some(known) = view.tree.get_mut(dir) else {
-            return Ok(None);
-        };
-        let Some(folder) = self.folders.get(known.folder) else {
-            return Ok(None);
-        };
-        let lasting = folder.lasting_inodes();
-        let identity = if lasting {
-            meta.identity
-        } else {
-            Identity::default()
-        };
-        let complete = listing.broken.is_none() && listing.unreadable.is_empty();
-        known.listed_at = complete.then_some(meta.changed);
-        known.device = Some(meta.device);
-        let mount = above.is_some_and(|above| above != meta.device);
-        let (new_identity, new_mount) = (known.identity != identity, known.mount != mount);
-        known.identity = identity;
-        known.mount = mount;
-        drop(view);
-        if new_identity {
-            self.index.set_dir_identity(dir, identity)?;
-        }
-        if new_mount {
-            self.index.set_dir_mount(dir, mount)?;
-        }
-        Ok(Some(lasting))
-    }
-
-    fn differing(&self, dir: DirId, listing: &Listing) -> Result<Differing, IndexError> {
-        let mut rows: Vec<(Box<[u8]>, EntryId, FileMeta)> = Vec::new();
-        if !self.bulk
-            || self
-                .shared
-                .read()
-                .tree
-                .get(dir)
-                .is_some_and(|known| known.files > 0)
-        {
-            self.index
-                .each_in(dir, |name, id, meta| rows.push((name.into(), id, meta)))?;
-            rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        }
-        let mut differing = Differing::default();
-        let mut rows = rows.into_iter().peekable();
-        for (name, meta) in &listing.files {
-            while let Some(row) = rows.next_if(|row| row.0 < *name) {
-                differing.missing.push((dir, row.0));
-            }
-            let row = rows.next_if(|row| row.0 == *name);
-            let same = row.as_ref().is_some_and(|(_, _, known)| {
-                (known.size, known.modified, known.identity)
-                    == (meta.size, meta.modified, meta.identity)
-            });
-            if same {
-                continue;
-            }
-            let directory = self.shared.read().tree.child(dir, name);
-            if directory.is_some() {
-                // A file where a directory was: both are looked at together.
-                differing.missing.push((dir, name.clone()));
-                continue;
-            }
-            differing.seen.push(Seen {
-                spot: (dir, name.clone()),
-                row: row.map(|(_, id, meta)| Row::File {
-                    id,
-                    meta,
-                    young: self.young_ids.contains(&id),
-                }),
-                disk: Some(Found::File(*meta)),
-                renamed_from: None,
-            });
-        }
-        differing.missing.extend(rows.map(|row| (dir, row.0)));
-        let view = self.shared.read();
-        for child in view.tree.children(dir) {
-            let Some(child) = view.tree.get(*child) else {
-                continue;
-            };
-            if listing.directories.binary_search(&child.name).is_err() {
-                differing.missing.push((dir, child.name.clone()));
-            }
-        }
-        Ok(differing)
-    }
-
     /// Nothing is left to read: looks once more at what was missing, and tells the end of the crawl.
     pub(super) fn crawl_ends(&mut self) -> Result<(), IndexError> {
         if !self.limbo.is_empty() {
-            let mut looks = Looks::default();
-            for (dir, name) in std::mem::take(&mut self.limbo) {
-                looks.name(dir, name, false);
-            }
-            return self.look(looks); // may find more to read
+            let told = self.waiters.iter().any(|waiter| waiter.passed);
+            return if told || Instant::now() >= self.limbo_until {
+                self.resolve_limbo()
+            } else {
+                Ok(())
+            };
         }
         let Some(crawl) = self.crawl.take() else {
             return Ok(());
@@ -449,7 +273,7 @@ impl Keeper {
             return Ok(());
         }
         if std::mem::take(&mut self.bulk) {
-            self.commit()?;
+            self.publish(Instant::now())?;
             self.index.finish_bulk()?;
         }
         let took = crawl.started.elapsed();
@@ -478,13 +302,6 @@ impl Keeper {
             );
         }
         self.work_waits = true;
-        self.commit()
+        Ok(())
     }
-}
-
-/// What a listing and the index do not agree on.
-#[derive(Default)]
-struct Differing {
-    seen: Vec<Seen>,
-    missing: Vec<Spot>,
 }

@@ -1,11 +1,12 @@
 //! Folders that come and go.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Keeper;
-use super::crawling::Task;
 use crate::glob::Selection;
 use crate::library::folder::{Away, DiskIdentity, Root, look_at_root};
 use crate::library::index::IndexError;
@@ -77,6 +78,33 @@ impl Folder {
     }
 }
 
+/// Returns where something is mounted: the fifth column of the table (proc(5)).
+fn mount_points() -> Vec<PathBuf> {
+    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let lines = table.split(|byte| *byte == b'\n');
+    lines
+        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
+        .map(|point| OsString::from_vec(unescape(point)).into())
+        .collect()
+}
+
+/// Blank, tab, line feed and backslash stand as `\040` and so on.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let octal = after.get(..3).filter(|_| *first == b'\\');
+        let value = octal
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        plain.push(value.unwrap_or(*first));
+        rest = after
+            .get(if value.is_some() { 3 } else { 0 }..)
+            .unwrap_or_default();
+    }
+    plain
+}
+
 impl Keeper {
     /// Looks whether each folder is there, and whether it is itself.
     pub(super) fn check_folders(&mut self) -> Result<(), IndexError> {
@@ -138,15 +166,8 @@ impl Keeper {
         // What was watched belonged to the mount before.
         self.unwatch(index);
         self.begin_crawl(self.folders.len() == 1);
-        self.add_crawl_task(dir);
-        Ok(())
-    }
-
-    fn add_crawl_task(&mut self, dir: DirId) {
-        if let Some(flight) = self.in_flight.get_mut(&dir) {
-            flight.touched = true;
-        }
         self.read_again(dir, true);
+        Ok(())
     }
 
     pub(super) fn is_away(&mut self, index: usize, away: Away) {
@@ -174,9 +195,7 @@ impl Keeper {
             view.online = false;
         }
         let of_folder = |dir: DirId| view.tree.get(dir).is_none_or(|dir| dir.folder == index);
-        self.tasks.retain(|task: &Task| !of_folder(task.dir));
-        self.queued.retain(|dir| !of_folder(*dir));
-        self.in_flight.retain(|dir, _| !of_folder(*dir));
+        self.tasks.retain(|dir| !of_folder(dir));
         self.limbo.retain(|(dir, _)| !of_folder(*dir));
         drop(view);
         self.unwatch(index);
@@ -201,6 +220,47 @@ impl Keeper {
                 known.device = None;
                 known.listed_at = None;
             }
+        }
+    }
+
+    /// Something was mounted or unmounted: looks at the folders, and at what is mounted below them.
+    pub(super) fn mounts_changed(&mut self) {
+        self.next_check = std::time::Instant::now();
+        let points = mount_points();
+        let mut view = self.shared.write();
+        let mut again: Vec<DirId> = Vec::new();
+        for folder in self
+            .folders
+            .iter()
+            .filter(|folder| folder.root_info.is_some())
+        {
+            let Ok(root) = folder.path.canonicalize() else {
+                continue;
+            };
+            let below = points
+                .iter()
+                .filter_map(|point| point.strip_prefix(&root).ok());
+            for path in below {
+                let mut names = path.as_os_str().as_bytes().split(|byte| *byte == b'/');
+                let found = names.try_fold(folder.root, |at, name| view.tree.child(at, name));
+                again.extend(found.filter(|dir| *dir != folder.root));
+            }
+        }
+        let were_mounted = view.tree.iter().filter(|(_, dir)| dir.mount);
+        again.extend(were_mounted.map(|(dir, _)| dir));
+        again.sort_unstable();
+        again.dedup();
+        for dir in &again {
+            for below in view.tree.subtree(*dir) {
+                if let Some(known) = view.tree.get_mut(below) {
+                    known.device = None; // the same disk may come back as another device
+                    known.listed_at = None;
+                }
+            }
+        }
+        drop(view);
+        for dir in again {
+            self.read_again(dir, true);
         }
     }
 
@@ -231,8 +291,7 @@ impl Keeper {
         let view = self.shared.read();
         let at = view.tree.get(folder.root).map(|root| root.folder);
         let in_folder = |dir: DirId| view.tree.get(dir).map(|dir| dir.folder) == at;
-        self.tasks.iter().any(|task| in_folder(task.dir))
-            || self.in_flight.keys().any(|dir| in_folder(*dir))
+        self.tasks.directories().any(in_folder)
     }
 
     /// Says why directories of a folder are polled, once.
@@ -281,5 +340,16 @@ impl Keeper {
                 .is_some_and(|root| !root.must_poll)
                 && folder.polled_because.take().is_some()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_point_with_a_blank_is_read() {
+        assert_eq!(unescape(br"/mnt/a\040b\134c"), br"/mnt/a b\c");
+        assert_eq!(unescape(br"/odd\9"), br"/odd\9");
     }
 }

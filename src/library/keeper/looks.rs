@@ -9,8 +9,9 @@ use super::Keeper;
 use crate::library::crawl::Expected;
 use crate::library::disk::{self, DirMeta, Found};
 use crate::library::index::{EntryRow, IndexError};
-use crate::library::reconcile::{Row, Seen, Spot, reconcile};
+use crate::library::reconcile::{Row, Seen, Spot, is_same_row, reconcile};
 use crate::library::tree::{Coverage, DirId, Identity};
+use crate::watch::Told;
 
 /// Names to look at, by directory.
 #[derive(Debug, Default)]
@@ -21,21 +22,27 @@ pub(super) struct Looks {
 /// What is known of a name besides that it is worth a look.
 #[derive(Clone, Debug, Default)]
 struct Hint {
-    /// Its writer closed it, or it was moved in.
-    finished: bool,
+    told: Told,
     renamed_from: Option<Spot>,
 }
 
 impl Looks {
-    pub(super) fn name(&mut self, dir: DirId, name: Box<[u8]>, finished: bool) {
-        self.hint((dir, name)).finished |= finished;
+    pub(super) fn name(&mut self, dir: DirId, name: Box<[u8]>, told: Told) {
+        let hint = self.hint((dir, name));
+        if told != Told::Touched {
+            hint.told = told;
+        }
     }
 
     pub(super) fn moved(&mut self, from: Spot, to: Spot) {
         self.hint(from.clone());
         let hint = self.hint(to);
-        hint.finished = true;
+        hint.told = Told::Finished;
         hint.renamed_from = Some(from);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty()
     }
 
     fn hint(&mut self, spot: Spot) -> &mut Hint {
@@ -72,9 +79,7 @@ impl Keeper {
         let mut finished: Vec<Spot> = Vec::new();
         let mut unfinished: Vec<Spot> = Vec::new();
         while let Some((dir, names)) = todo.pop_first() {
-            if let Some(flight) = self.in_flight.get_mut(&dir) {
-                flight.touched = true;
-            }
+            self.tasks.touch(dir);
             let opened = match self.open(dir) {
                 Ok(opened) => opened,
                 Err(NotOpened::Elsewhere) => {
@@ -103,7 +108,8 @@ impl Keeper {
                 }
                 match self.look_at(&opened, &spot) {
                     Ok(Some(disk)) => {
-                        if hint.finished {
+                        self.try_again_below(&spot);
+                        if hint.told == Told::Finished {
                             &mut finished
                         } else {
                             &mut unfinished
@@ -113,6 +119,7 @@ impl Keeper {
                             row: self.row_at(&spot)?,
                             disk,
                             renamed_from: hint.renamed_from,
+                            surely: hint.told == Told::Deleted,
                             spot,
                         });
                     }
@@ -125,6 +132,19 @@ impl Keeper {
         self.note_writers(&finished, &unfinished)
     }
 
+    /// A notice of a directory that could not be read may be of its mode: it is tried again.
+    fn try_again_below(&mut self, spot: &Spot) {
+        let view = self.shared.read();
+        let unreadable = view.tree.child(spot.0, &spot.1).filter(|child| {
+            let known = view.tree.get(*child);
+            known.is_some_and(|dir| dir.coverage == Coverage::Unreadable)
+        });
+        drop(view);
+        if let Some(dir) = unreadable {
+            self.read_again(dir, true);
+        }
+    }
+
     /// Compares with the index and applies the differences.
     pub(super) fn reconcile(&mut self, seen: Vec<Seen>) -> Result<(), IndexError> {
         if seen.is_empty() {
@@ -132,14 +152,15 @@ impl Keeper {
         }
         let spots: BTreeSet<Spot> = seen.iter().map(|seen| seen.spot.clone()).collect();
         let mut failure = None;
-        let actions = reconcile(seen, |found| {
+        let actions = reconcile(seen, |found, taken| {
             if self.bulk {
                 return None; // nothing was known before, so nothing can have moved
             }
-            self.elsewhere(found, &spots).unwrap_or_else(|error| {
-                failure = Some(error);
-                None
-            })
+            self.elsewhere(found, &spots, taken)
+                .unwrap_or_else(|error| {
+                    failure = Some(error);
+                    None
+                })
         });
         match failure {
             Some(error) => Err(error),
@@ -148,13 +169,20 @@ impl Keeper {
     }
 
     /// Finds the row of a file or directory that was renamed to a spot that is looked at.
-    fn elsewhere(&self, found: &Found, spots: &BTreeSet<Spot>) -> Result<Option<Row>, IndexError> {
+    fn elsewhere(
+        &self,
+        found: &Found,
+        spots: &BTreeSet<Spot>,
+        taken: &[Option<Row>],
+    ) -> Result<Option<Row>, IndexError> {
+        let is_free = |row: &Row| !taken.iter().flatten().any(|one| is_same_row(one, row));
         match found {
             Found::File(meta) if meta.identity.is_known() => {
                 for row in self.index.entries_by_identity(meta.identity)? {
                     let spot = (row.dir, row.name.clone());
-                    if !spots.contains(&spot) && self.has_left(&spot, found) {
-                        return Ok(Some(self.file_row(&row)));
+                    let row = self.file_row(&row);
+                    if !spots.contains(&spot) && is_free(&row) && self.has_left(&spot, found) {
+                        return Ok(Some(row));
                     }
                 }
             }
@@ -163,11 +191,12 @@ impl Keeper {
                     let Some(spot) = self.spot_of(dir) else {
                         continue;
                     };
-                    if !spots.contains(&spot) && self.has_left(&spot, found) {
-                        return Ok(Some(Row::Directory {
-                            id: dir,
-                            identity: meta.identity,
-                        }));
+                    let row = Row::Directory {
+                        id: dir,
+                        identity: meta.identity,
+                    };
+                    if !spots.contains(&spot) && is_free(&row) && self.has_left(&spot, found) {
+                        return Ok(Some(row));
                     }
                 }
             }
@@ -308,12 +337,14 @@ impl Keeper {
         let Some(known) = view.tree.get_mut(dir) else {
             return;
         };
-        known.coverage = Coverage::Unreadable;
+        let before = std::mem::replace(&mut known.coverage, Coverage::Unreadable);
         known.listed_at = None;
         let (folder, is_root) = (known.folder, known.parent.is_none());
         drop(view);
         let error = std::io::Error::from(error);
-        log::warn!("cannot read {path:?}: {error}");
+        if before != Coverage::Unreadable {
+            log::warn!("cannot read {path:?}: {error}"); // once, not at every poll
+        }
         self.status_changed = true;
         if is_root {
             self.next_check = std::time::Instant::now();

@@ -10,24 +10,28 @@
 
 mod apply;
 mod crawling;
+mod directories;
 mod folders;
+mod listing;
 mod looks;
 mod publish;
 mod reports;
 mod storage;
+mod tasks;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, select};
 
-use self::crawling::Task;
 use self::folders::Folder;
+use self::looks::Looks;
+use self::tasks::Tasks;
 use super::crawl::Crawler;
 use super::delta::Delta;
-use super::index::{Index, IndexError};
+use super::index::{Index, IndexError, LARGEST_LOG_BYTES};
 use super::reconcile::{EntryId, Spot};
 use super::tree::DirId;
 use super::view::Shared;
@@ -92,13 +96,13 @@ pub(crate) struct Keeper {
     poll: Duration,
 
     folders: Vec<Folder>,
-    /// Directories to read; the last one first, so that the queue stays short.
-    tasks: Vec<Task>,
-    queued: HashSet<DirId>,
-    /// Directories being read, and whether they changed meanwhile.
-    in_flight: HashMap<DirId, Flight>,
-    /// Spots whose row was missing in a listing; looked at again when the crawl is over.
+    tasks: Tasks,
+    /// Spots that were left by what is known to have been there: it may turn up elsewhere, so they are
+    /// looked at again when nothing is being read and a moment has passed.
     limbo: Vec<Spot>,
+    limbo_until: Instant,
+    /// Other names of files that were written or removed through one of them.
+    links: Looks,
     crawl: Option<Crawl>,
     /// Everything must be read once more after the crawl that runs.
     crawl_again: bool,
@@ -131,13 +135,6 @@ pub(crate) struct Keeper {
     storage_retry: Option<Instant>,
     /// It must be set aside before it is tried again.
     damaged: bool,
-}
-
-/// One directory being read.
-#[derive(Debug)]
-struct Flight {
-    touched: bool,
-    recursive: bool,
 }
 
 /// The crawl that runs.
@@ -179,10 +176,10 @@ impl Keeper {
             barrier_directory: parts.barrier_directory,
             poll: parts.poll,
             folders: parts.folders,
-            tasks: Vec::new(),
-            queued: HashSet::new(),
-            in_flight: HashMap::new(),
+            tasks: Tasks::default(),
             limbo: Vec::new(),
+            limbo_until: now,
+            links: Looks::default(),
             crawl: None,
             crawl_again: false,
             bulk: false,
@@ -224,7 +221,7 @@ impl Keeper {
                 break;
             }
         }
-        if let Err(error) = self.commit() {
+        if let Err(error) = self.commit_silently() {
             log::error!("the last changes could not be written: {error}");
         }
         self.checkpoint();
@@ -278,10 +275,11 @@ impl Keeper {
         let others = [
             self.publish_at,
             self.storage_retry,
+            (!self.links.is_empty()).then_some(self.committed_at),
+            (!self.limbo.is_empty() && self.tasks.is_empty()).then_some(self.limbo_until),
             self.checkpoint_due
                 .then_some(self.committed_at + CHECKPOINT_AFTER),
-            self.index
-                .is_changed()
+            (self.index.is_changed() && self.publish_at.is_none())
                 .then_some(self.committed_at + CRAWL_COMMIT),
             self.status_changed
                 .then_some(self.status_at + publish::STATUS_EVERY),
@@ -316,25 +314,20 @@ impl Keeper {
     }
 
     fn changes(&mut self, changes: Vec<Change>) -> Result<(), IndexError> {
-        let mut looks = looks::Looks::default();
+        let mut looks = Looks::default();
         let mut barriers = Vec::new();
         log::debug!("Watcher activity detected, broadcasting cache update event");
         for change in changes {
             log::trace!("change {change:?}");
             match change {
-                Change::Name {
-                    place,
-                    name,
-                    finished,
-                } => {
-                    looks.name(DirId(place.0), name, finished);
-                }
+                Change::Name { place, name, told } => looks.name(DirId(place.0), name, told),
                 Change::Moved { from, to } => {
                     looks.moved((DirId(from.0.0), from.1), (DirId(to.0.0), to.1));
                 }
                 Change::Directory(place) => self.read_again(DirId(place.0), false),
                 Change::Itself(place) => self.root_changed(DirId(place.0)),
                 Change::Lost => self.changes_lost(),
+                Change::Mounts => self.mounts_changed(),
                 Change::Barrier(number) => barriers.push(number),
             }
         }
@@ -363,19 +356,21 @@ impl Keeper {
             self.next_poll = now + self.poll;
             self.read_polled();
         }
+        let links = std::mem::take(&mut self.links);
+        self.look(links)?;
         self.ask_crawler();
-        if self.tasks.is_empty() && self.in_flight.is_empty() {
+        if self.tasks.is_empty() {
             self.crawl_ends()?;
         }
         let live = self.crawl.is_none() || now >= self.committed_at + CRAWL_COMMIT;
-        if live || !self.processed.is_empty() {
-            self.commit()?;
+        if live || !self.processed.is_empty() || self.work_waits && !self.bulk {
+            self.publish(now)?;
         }
-        self.publish(now)?;
         self.publish_status(now);
         self.answer_waiters();
         self.forget_young(now);
-        if self.checkpoint_due && now >= self.committed_at + CHECKPOINT_AFTER {
+        let quiet = now >= self.committed_at + CHECKPOINT_AFTER;
+        if self.checkpoint_due && (quiet || self.index.log_bytes() > LARGEST_LOG_BYTES) {
             self.checkpoint();
         }
         Ok(())
@@ -432,10 +427,10 @@ impl Keeper {
     fn answer_waiters(&mut self) {
         let busy = self.crawl.is_some()
             || !self.tasks.is_empty()
-            || !self.in_flight.is_empty()
             || !self.limbo.is_empty()
+            || !self.links.is_empty()
             || !self.delta.is_empty()
-            || self.shared.read().unpublished;
+            || self.index.is_changed();
         if busy {
             return;
         }
@@ -454,7 +449,7 @@ impl Keeper {
         self.status_changed = true;
         self.status_urgent = true;
         self.work_waits |= enabled;
-        self.commit()?;
+        self.commit_early()?;
         // A switch must survive the power going now, and a checkpoint is on the disk when it returns.
         self.checkpoint();
         self.publish_status(Instant::now());

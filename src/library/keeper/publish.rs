@@ -7,7 +7,7 @@ use crate::events::Scope;
 use crate::events::types::{
     CacheUpdated, ErrorEvent, Event, FolderStatus, WatchState, WatcherStatus,
 };
-use crate::library::delta::Difference;
+use crate::library::delta::{Delta, Difference};
 use crate::library::index::IndexError;
 use crate::library::tree::Coverage;
 
@@ -15,19 +15,91 @@ use crate::library::tree::Coverage;
 pub(super) const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 impl Keeper {
-    /// Ends the open transaction, if one is open, and publishes what can be published at once.
-    pub(super) fn commit(&mut self) -> Result<(), IndexError> {
-        let version = self.shared.read().version + 1;
-        {
-            // Under the lock, so that nobody reads the new rows before they are marked unpublished.
-            let shared = std::sync::Arc::clone(&self.shared);
-            let mut view = shared.write();
-            if self.index.commit(version)? {
-                self.committed_at = Instant::now();
-                self.checkpoint_due = true;
-            }
-            view.unpublished = !self.delta.is_empty();
+    /// Commits what has changed and publishes it, as one step: whoever reads the index then reads the
+    /// id of the event that told of it. Where the last event was too short a time ago, both wait, and
+    /// readers see the state before; only processing does not wait for that.
+    pub(super) fn publish(&mut self, now: Instant) -> Result<(), IndexError> {
+        if self.delta.is_empty() {
+            self.publish_at = None;
+            return self.commit(None);
         }
+        if let Err(later) = self.limit.try_take(now) {
+            self.publish_at = Some(later);
+            let hurry = !self.processed.is_empty() || (self.work_waits && !self.bulk);
+            if hurry && !self.shared.is_awaited() {
+                self.commit_early()?;
+            }
+            return Ok(());
+        }
+        self.publish_at = None;
+        let delta = std::mem::take(&mut self.delta);
+        self.commit(Some(&delta))
+    }
+
+    /// Ends the open transaction, if one is open, and tells of `delta`.
+    fn commit(&mut self, delta: Option<&Delta>) -> Result<(), IndexError> {
+        let mut rows = [Vec::new(), Vec::new()];
+        let told = [Difference::Added, Difference::Changed];
+        for (rows, difference) in rows.iter_mut().zip(told) {
+            for id in delta
+                .into_iter()
+                .flat_map(|delta| delta.entries(difference))
+            {
+                rows.extend(self.index.entry(id)?);
+            }
+        }
+        let scope = self.scope(
+            delta
+                .into_iter()
+                .flat_map(|delta| delta.folders.iter().copied()),
+        );
+        let shared = std::sync::Arc::clone(&self.shared);
+        // Under the lock, so that nobody reads the new rows before their event has its id.
+        let mut view = shared.write();
+        let version = view.version + u64::from(delta.is_some());
+        if self.index.commit(version)? {
+            self.committed_at = Instant::now();
+            self.checkpoint_due = true;
+        }
+        if let Some(delta) = delta {
+            view.version = version;
+            let [added, changed] =
+                rows.map(|rows| rows.iter().filter_map(|row| view.entry(row)).collect());
+            let event = CacheUpdated {
+                rebuild_complete: !delta.begins_rebuild(),
+                message: delta.message(),
+                version,
+                total: view.counts().all,
+                added,
+                changed,
+                removed: delta.entries(Difference::Removed).map(|id| id.0).collect(),
+                truncated: delta.is_truncated(),
+            };
+            shared.events.publish(Event::CacheUpdated(event), scope);
+        }
+        view.unpublished = false;
+        drop(view);
+        shared.signal_published();
+        self.tell_processing();
+        Ok(())
+    }
+
+    /// Commits what workers wait for or have done, before the event that tells of it: what a file
+    /// takes from its last byte to its result must not depend on the rate of events.
+    pub(super) fn commit_early(&mut self) -> Result<(), IndexError> {
+        let shared = std::sync::Arc::clone(&self.shared);
+        let mut view = shared.write();
+        if self.index.commit(view.version + 1)? {
+            view.unpublished = true;
+            self.committed_at = Instant::now();
+            self.checkpoint_due = true;
+        }
+        drop(view);
+        self.tell_processing();
+        Ok(())
+    }
+
+    fn tell_processing(&mut self) {
         for (event, folder) in std::mem::take(&mut self.processed) {
             let scope = self.scope([folder]);
             self.shared
@@ -37,53 +109,11 @@ impl Keeper {
         if std::mem::take(&mut self.work_waits) {
             super::signal(&self.work);
         }
-        Ok(())
     }
 
-    /// Publishes the delta, unless the last one was too short a time ago.
-    pub(super) fn publish(&mut self, now: Instant) -> Result<(), IndexError> {
-        let rebuild = self.delta.begins_rebuild();
-        if self.delta.is_empty() || self.index.is_changed() {
-            return Ok(());
-        }
-        if let Err(later) = self.limit.try_take(now) {
-            self.publish_at = Some(later);
-            return Ok(());
-        }
-        self.publish_at = None;
-        let delta = std::mem::take(&mut self.delta);
-        let mut rows = [Vec::new(), Vec::new()];
-        for (rows, difference) in rows
-            .iter_mut()
-            .zip([Difference::Added, Difference::Changed])
-        {
-            for id in delta.entries(difference) {
-                rows.extend(self.index.entry(id)?);
-            }
-        }
-        let scope = self.scope(delta.folders.iter().copied());
-        let shared = std::sync::Arc::clone(&self.shared);
-        let mut view = shared.write();
-        view.version += 1;
-        let [added, changed] =
-            rows.map(|rows| rows.iter().filter_map(|row| view.entry(row)).collect());
-        let event = CacheUpdated {
-            rebuild_complete: !rebuild,
-            message: delta.message(),
-            version: view.version,
-            total: view.counts().all,
-            added,
-            changed,
-            removed: delta.entries(Difference::Removed).map(|id| id.0).collect(),
-            truncated: delta.is_truncated(),
-        };
-        self.shared
-            .events
-            .publish(Event::CacheUpdated(event), scope);
-        view.unpublished = false;
-        drop(view);
-        self.shared.signal_published();
-        Ok(())
+    /// Commits without an event, where nobody reads yet or nothing that they see has changed.
+    pub(super) fn commit_silently(&mut self) -> Result<(), IndexError> {
+        self.commit(None)
     }
 
     /// Publishes the state of the watcher: at once where a state changed, once a second where only

@@ -7,6 +7,7 @@ use crate::library::delta::Difference;
 use crate::library::index::{EntryRow, IndexError};
 use crate::library::reconcile::EntryId;
 use crate::library::work::{Finished, Report, Stamp};
+use crate::watch::Told;
 
 impl Keeper {
     pub(super) fn report(&mut self, report: Report) -> Result<(), IndexError> {
@@ -62,7 +63,7 @@ impl Keeper {
         if stamp(&row) != report.stamp {
             // The work itself may have changed the file, and the notice is still on its way.
             let mut looks = Looks::default();
-            looks.name(row.dir, row.name.clone(), true);
+            looks.name(row.dir, row.name.clone(), Told::Finished);
             self.look(looks)?;
             match self.index.entry(report.id)? {
                 Some(now) => row = now,

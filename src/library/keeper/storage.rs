@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::looks::Looks;
 use super::{Command, Keeper};
 use crate::events::types::Status;
 use crate::library::delta::Delta;
@@ -53,7 +54,7 @@ impl Keeper {
                 online: folder.root_info.is_some(),
             });
         }
-        self.commit()?;
+        self.commit_silently()?;
         let mut tree = Tree::default();
         let roots: Vec<DirId> = self.folders.iter().map(|folder| folder.root).collect();
         self.index.each_dir(|id, parent, name, identity, mount| {
@@ -88,9 +89,10 @@ impl Keeper {
         self.bulk = self.index.is_empty()?;
         if self.bulk {
             self.index.prepare_bulk()?;
-            self.commit()?;
+            return self.commit_silently();
         }
-        Ok(())
+        // The first crawl may have been cut off before it made them; nothing to do as a rule.
+        self.index.finish_bulk()
     }
 
     /// Goes on without the state directory: what is known stays, and everything is read again once
@@ -165,17 +167,14 @@ impl Keeper {
             self.shared.forget_readers();
             self.tell_set_aside(&aside);
         }
-        self.tasks.clear();
-        self.queued.clear();
+        self.tasks.retain(|_| false);
         self.limbo.clear();
+        self.links = Looks::default();
         self.crawl = None;
-        for flight in self.in_flight.values_mut() {
-            flight.touched = true;
-        }
         self.load()?;
         // A write that works is the proof.
         self.index.begin()?;
         self.index.set_meta("reopened", 1)?;
-        self.commit()
+        self.commit_silently()
     }
 }

@@ -78,10 +78,11 @@ export class Details {
       ["fingerprint", entry.fingerprint && el("code", { text: entry.fingerprint })],
     ].filter(([, value]) => value !== null && value !== undefined && value !== "");
     const job = (action) => () => startJob({ action, files: [entry.id] });
-    const focused = document.activeElement?.dataset?.act;
+    const within = $("details").contains(document.activeElement);
+    const focused = document.activeElement?.dataset?.act ?? "title";
     $("details").replaceChildren(
       el("div", { class: "sheet-head" },
-        el("h2", { id: "details-title", dir: "auto", text: entry.name }),
+        el("h2", { id: "details-title", "data-act": "title", tabindex: "-1", dir: "auto", text: entry.name }),
         el("button", { type: "button", class: "quiet icon-button", "data-act": "close", "aria-label": t("close"), click: () => $("details").close() }, icon("close"))),
       el("div", { class: "actions" },
         el("button", { type: "button", class: "primary", "data-act": "process", text: t("process"), click: job("process") }),
@@ -90,18 +91,19 @@ export class Details {
       el("dl", { class: "facts" }, ...facts.map(([name, value]) => el("div", {}, el("dt", { text: t(name) }), el("dd", { dir: "auto" }, value)))),
       ...this.historyOf(entry), ...this.duplicatesOf(duplicates),
     );
-    if (focused) $("details").querySelector(`[data-act="${focused}"]`)?.focus();
+    // What had the focus was drawn anew; where it is gone, the new title is read out.
+    if (within) $("details").querySelector(`[data-act="${focused}"]`)?.focus();
   }
 
   historyOf(entry) {
     if (!entry.history) return [];
     const lines = entry.history.map((item) => {
-      const at = item.timestamp ?? item.processed_at ?? item.at;
-      const success = item.success ?? item.error === null;
-      const time = item.duration_ms < 1000 ? format.millis(item.duration_ms ?? 0) : format.duration((item.duration_ms ?? 0) / 1000);
+      const { timestamp: at, success, duration_ms: took } = item;
+      const time = took < 1000 ? format.millis(took) : format.duration(took / 1000);
       const text = success ? t("historyOk", { processor: item.processor, time }) : t("historyBad", { processor: item.processor, error: item.error ?? "" });
       return el("li", {}, icon(success ? "processed" : "failed"), el("span", { class: "what", dir: "auto", text }),
-        at ? el("time", { datetime: format.iso(at), text: format.when(at) }) : null);
+        at ? el("time", { datetime: format.iso(at), title: format.date(at), text: format.when(at) }) : null,
+        item.output ? el("pre", { tabindex: "0", dir: "auto", text: item.output }) : null);
     });
     const list = lines.length ? el("ol", { class: "feed" }, ...lines) : el("p", { class: "faint", text: t("noHistory") });
     return [el("h3", { text: t("history") }), list];

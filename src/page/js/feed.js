@@ -1,12 +1,15 @@
 // The feed: the last events in words, newest first. It is no live region: a copy of a thousand
 // files must not be read aloud. What matters is said elsewhere.
 
+import { call } from "./api.js";
 import { $, el, icon } from "./dom.js";
 import * as format from "./format.js";
 import { t } from "./strings.js";
 
 /** Lines on show; older ones are in the history of each entry. */
 const LINES = 60;
+/** More than this between two drawings nobody can read. */
+const AT_ONCE = 12;
 
 const name = (path) => path.slice(path.lastIndexOf("/") + 1);
 
@@ -50,6 +53,7 @@ export class Feed {
     this.waiting = [];
     this.told = new Set();
     this.watcher = null;
+    this.results = new Set(); // shown before past() comes, which must not show them again
   }
 
   /** Adds an event, unless it was added before. */
@@ -61,21 +65,36 @@ export class Feed {
       if (event.data.state === this.watcher) return;
       this.watcher = event.data.state;
     }
+    if (event.type === "file_processed" && this.results.size < 100) this.results.add(`${event.data.file} ${event.data.duration_ms}`);
     const words = describe(event);
     if (!words) return;
     this.waiting.push([words, event.timestamp ?? Date.now() / 1000]);
-    if (this.waiting.length > LINES) this.waiting.shift();
+    if (this.waiting.length > AT_ONCE) this.waiting.shift();
     this.timer ??= setTimeout(() => {
       this.timer = null;
       this.draw();
-    }, 100);
+    }, 250);
+  }
+
+  /** Fills up with what was processed before this page was opened. */
+  async past() {
+    const { history } = await call("api/history?limit=20").catch(() => ({ history: [] }));
+    const lines = history
+      .filter((data) => !this.results.has(`${data.file} ${data.duration_ms}`))
+      .map((data) => this.line(describe({ type: "file_processed", data }), data.timestamp));
+    this.results.clear();
+    $("feed").append(...lines);
+    $("feed-empty").hidden = $("feed").children.length > 0;
+  }
+
+  line([kind, text, title], at) {
+    return el("li", { title: title || null }, icon(kind), el("span", { class: "what", dir: "auto", text }),
+      el("time", { datetime: format.iso(at), title: format.date(at), text: format.moment(at) }));
   }
 
   draw() {
     const feed = $("feed");
-    const lines = this.waiting.map(([[kind, text, title], at]) =>
-      el("li", { class: `f-${kind}`, title: title || null }, icon(kind), el("span", { class: "what", dir: "auto", text }),
-        el("time", { datetime: format.iso(at), text: format.time(at) })));
+    const lines = this.waiting.map(([words, at]) => this.line(words, at));
     this.waiting = [];
     feed.prepend(...lines.reverse());
     while (feed.children.length > LINES) feed.lastChild.remove();

@@ -34,8 +34,10 @@ const valid = (seconds) => Number.isFinite(seconds) && Math.abs(seconds) < 8.64e
 /** For machines; empty for what is no date. */
 export const iso = (seconds) => (valid(seconds) ? new Date(seconds * 1000).toISOString() : "");
 
-/** The time of day of a Unix time in seconds. */
-export const time = (seconds) => clock.format(seconds * 1000);
+const time = (seconds) => clock.format(seconds * 1000);
+
+/** The time of day to the second, of what happened today; the date of what is older. */
+export const moment = (seconds) => (Date.now() / 1000 - seconds < 43_200 ? time(seconds) : when(seconds));
 
 /** The date and time of a Unix time in seconds, in full. */
 export const date = (seconds) => (valid(seconds) ? full.format(seconds * 1000) : "");
@@ -44,7 +46,8 @@ export const date = (seconds) => (valid(seconds) ? full.format(seconds * 1000) :
 export function when(seconds, now = Date.now() / 1000) {
   if (!valid(seconds)) return "";
   const ago = now - seconds;
-  if (ago >= 0 && ago < 60) return relative.format(-Math.floor(ago), "second");
+  // Seconds would be wrong a moment later.
+  if (ago >= -5 && ago < 60) return relative.format(0, "second");
   if (ago >= 0 && ago < 3600) return relative.format(-Math.floor(ago / 60), "minute");
   if (ago >= 0 && ago < 43_200) return hour.format(seconds * 1000);
   return day.format(seconds * 1000);

@@ -3,7 +3,7 @@
 // `aria-activedescendant` names the active row, which so survives its row's coming and going.
 
 import { $ } from "./dom.js";
-import { drawRow, isEntry, keyOf } from "./row.js";
+import { ageRow, drawRow, isEntry, keyOf } from "./row.js";
 
 /** Rows kept beyond each edge, for smooth scrolling. */
 const SPARE = 6;
@@ -35,7 +35,7 @@ export class Grid {
       this.measure();
       this.draw();
     }).observe(this.box);
-    setInterval(() => !document.hidden && this.redraw(), 30_000); // "5 min. ago"
+    setInterval(() => !document.hidden && this.age(), 30_000);
   }
 
   measure() {
@@ -89,9 +89,9 @@ export class Grid {
     });
   }
 
-  redraw() {
-    for (const row of this.shown.values()) row.item = null;
-    this.draw();
+  /** Lets "5 min. ago" be so. */
+  age() {
+    for (const row of this.shown.values()) ageRow(row, row.item);
   }
 
   draw() {

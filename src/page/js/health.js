@@ -5,6 +5,7 @@ import { call } from "./api.js";
 import { askDialog } from "./ask.js";
 import { $, el, icon, say, setText, svg, toast } from "./dom.js";
 import * as format from "./format.js";
+import { recall, remember } from "./store.js";
 import { t } from "./strings.js";
 
 const MINUTES = 30;
@@ -16,12 +17,16 @@ export class Health {
   constructor() {
     this.status = null;
     this.errors = new Map();
-    this.dismissed = new Set();
+    this.dismissed = new Set(recall("dismissed")?.split("\n") ?? []);
     this.buckets = new Map(); // minute → number of events
     this.since = Math.floor(Date.now() / 60_000);
     this.watcherSwitch();
     $("rebuild").addEventListener("click", () => this.act("api/cache/rebuild", null, t("rebuildStarted")));
     this.plot();
+  }
+
+  /** Reads the figures as long as they are on the screen. Not needed for the first view. */
+  follow() {
     setInterval(() => this.visible() && this.figures(), FIGURES_MS);
     new IntersectionObserver(([entry]) => {
       this.onScreen = entry.isIntersecting;
@@ -66,6 +71,8 @@ export class Health {
       const folder = data.folders.find(({ name }) => name === error.folder);
       if (folder && (folder.state === "watching" || folder.state === "crawling")) this.errors.delete(key);
     }
+    // One that comes back and goes away again is news.
+    for (const { name, state } of data.folders) if (state !== "offline") this.dismissed.delete(`offline ${name}`);
     this.folders(data.folders);
     this.alerts();
   }
@@ -103,12 +110,17 @@ export class Health {
     if (choice === "yes") await this.act(`api/folders/${encodeURIComponent(name)}/accept`, null, t("accepted"));
   }
 
-  /** Takes the data of an error event. */
-  error(data, old) {
-    const key = `${data.code} ${data.folder}`;
-    this.errors.set(key, data);
-    this.dismissed.delete(key);
+  /** Takes an error event; the newest of a kind replaces the one before. */
+  error({ id, data }, old) {
+    this.errors.set(`${data.code} ${data.folder}`, { ...data, id });
     if (!old) say(data.message);
+    this.alerts();
+  }
+
+  /** What was dismissed stays so in this browser, until it happens again. */
+  dismiss(key) {
+    this.dismissed = new Set([...this.dismissed, key].slice(-50));
+    remember("dismissed", [...this.dismissed].join("\n"));
     this.alerts();
   }
 
@@ -120,17 +132,14 @@ export class Health {
 
   alerts() {
     const box = $("alerts");
-    const wanted = [...this.errors].filter(([key]) => !this.dismissed.has(key)).slice(-3);
+    const wanted = [...this.errors.values()].map((error) => [error.id, error]);
     const offline = this.status?.folders.filter(({ name, state }) =>
       state === "offline" && !wanted.some(([, { folder }]) => folder === name)) ?? [];
     const all = [...wanted, ...offline.map(({ name, message }) => [`offline ${name}`, { message: `${name}: ${message ?? t("folderState.offline")}`, hint: null }])]
-      .filter(([key]) => !this.dismissed.has(key));
+      .filter(([key]) => !this.dismissed.has(key)).slice(-3);
     const rows = all.map(([key, { message, hint }]) =>
-      el("div", { class: "alert" }, icon("failed"), el("div", {}, el("p", { text: message }), hint ? el("p", { class: "hint", text: hint }) : null),
-        el("button", { type: "button", class: "quiet icon-button", "aria-label": t("dismiss"), click: () => {
-          this.dismissed.add(key);
-          this.alerts();
-        } }, icon("close"))));
+      el("div", { class: "alert", "data-key": key }, icon("failed"), el("div", {}, el("p", { text: message }), hint ? el("p", { class: "hint", text: hint }) : null),
+        el("button", { type: "button", class: "quiet icon-button", "aria-label": t("dismiss"), click: () => this.dismiss(key) }, icon("close"))));
     const same = rows.length === box.children.length && rows.every((row, index) => row.isEqualNode(box.children[index]));
     if (!same) box.replaceChildren(...rows);
     box.hidden = rows.length === 0;

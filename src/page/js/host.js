@@ -15,11 +15,18 @@ export class Known {
       this.last = null;
       this.events.clear();
     } else if (event.id) this.last = event.id;
-    if (event.type === "watcher_status") this.events.set("watcher", event);
-    if (event.type === "job_updated") this.events.set(`job ${event.data.job_id}`, event);
-    if (event.type === "error") this.events.set(`error ${event.data.code} ${event.data.folder}`, event);
+    if (event.type === "watcher_status") this.keep("watcher", event);
+    if (event.type === "job_updated") this.keep(`job ${event.data.job_id}`, event);
+    // One without an id is about a connection, and not about the library.
+    if (event.type === "error" && event.id) this.keep(`error ${event.data.code} ${event.data.folder}`, event);
     // Jobs and errors pile up over days; the oldest go first.
     if (this.events.size > 100) this.events.delete(this.events.keys().next().value);
+  }
+
+  /** Keeps the newest, in the order of their ids. */
+  keep(key, event) {
+    this.events.delete(key);
+    this.events.set(key, event);
   }
 }
 

@@ -1,7 +1,7 @@
 // The jobs: one card each, running ones first, drawn in place.
 
 import { call } from "./api.js";
-import { $, el, say, setText, toast } from "./dom.js";
+import { $, el, icon, say, setText, toast } from "./dom.js";
 import * as format from "./format.js";
 import { t } from "./strings.js";
 
@@ -68,14 +68,14 @@ export class Jobs {
       figures: el("p", { class: "job-figures" }),
       file: el("p", { class: "job-file faint", dir: "auto" }),
       cancel: el("button", { type: "button", text: t("jobCancel"), click: () => this.cancel(id) }),
-      dismiss: el("button", { type: "button", class: "quiet", text: t("dismiss"), click: () => {
+      dismiss: el("button", { type: "button", class: "quiet icon-button", "aria-label": t("dismiss"), click: () => {
         this.jobs.delete(id);
         this.draw();
-      } }),
+      } }, icon("close")),
     };
     card.box = el("article", { class: "job", "aria-labelledby": title.id },
-      el("div", { class: "job-head" }, card.title, card.status), card.bar, card.figures, card.file,
-      el("div", { class: "actions" }, card.cancel, card.dismiss));
+      el("div", { class: "job-head" }, card.title, card.status, card.dismiss), card.bar, card.figures, card.file,
+      el("div", { class: "actions" }, card.cancel));
     this.cards.set(id, card);
     return card;
   }
@@ -94,7 +94,7 @@ export class Jobs {
     card.figures.classList.toggle("bad", failed > 0);
     setText(card.file, (active(job) && job.current_file) || "");
     card.file.title = card.file.textContent;
-    card.cancel.hidden = !active(job);
+    card.bar.hidden = card.cancel.parentElement.hidden = !active(job);
     card.dismiss.hidden = active(job);
   }
 

@@ -10,7 +10,8 @@ import { t } from "./strings.js";
 import { firstStart } from "./start.js";
 
 const statuses = ["all", "unprocessed", "processing", "processed", "failed", "duplicate"];
-const FIRST_PAGE = 100;
+/** Fills a wall display; the next page follows when it has been drawn. */
+const FIRST_PAGE = 60; // index.html asks for it beforehand
 const PAGE = 500;
 const LARGEST_PAGE = 1000;
 /** Counts that a delta leaves open are asked for at most this often. */
@@ -128,6 +129,7 @@ export class Library {
       // The next scroll asks again.
     } finally {
       this.loading = false;
+      this.grid.later(); // another list may have come meanwhile, and want more
     }
   }
 

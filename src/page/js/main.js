@@ -45,12 +45,13 @@ function deliver(event, old) {
   if (type === "reset") {
     jobs.forget();
     health.forget();
+    checkVersion();
     if (shown.state === "polling") askState();
   } else if (type === "watcher_status") {
     health.watcher(data);
     library.setFolders(data.folders);
   } else if (type === "job_updated") jobs.update(data, old);
-  else if (type === "error") health.error(data, old);
+  else if (type === "error" && event.id) health.error(event, old);
   else if (type === "cache_updated" && !old) {
     library.delta(data);
     details.changed(new Set([...data.added, ...data.changed].map(({ id }) => id).concat(data.removed)));
@@ -98,6 +99,16 @@ function tick() {
   const text = state === "waiting" ? (seconds > 0 ? t("liveWaiting", { n: seconds }) : t("liveTrying")) : t(words[state]);
   setText($("live-text"), text);
 }
+
+/** After an update of the server this page is the old one, until it is loaded again. */
+async function checkVersion() {
+  const now = await fetch(base, { cache: "no-cache" }).then((response) => response.text()).catch(() => "");
+  const program = (document) => document.querySelector("script[type=module]")?.getAttribute("src");
+  // Parsed for its one address; nothing of it gets into the page.
+  const next = program(new DOMParser().parseFromString(now, "text/html"));
+  if (next && next !== program(document)) $("update").hidden = false;
+}
+$("update").addEventListener("click", () => location.reload());
 
 /** What a stream tells at its beginning; polling tells only what changes. */
 async function askState() {
@@ -162,7 +173,7 @@ function help() {
 }
 
 addEventListener("keydown", (event) => {
-  const typing = event.target.closest?.("input, select, textarea, dialog");
+  const typing = event.target.closest?.("input, select, textarea") || document.querySelector("dialog[open]");
   if (event.key === "Escape" && event.target === $("search") && $("search").value === "") $("grid").focus();
   if (event.ctrlKey || event.metaKey || event.altKey || typing) return;
   const acts = {
@@ -177,4 +188,9 @@ addEventListener("keydown", (event) => {
   act();
 });
 
-sync.now();
+sync.now().then(() => {
+  // Not needed for the first view, and so asked for after it.
+  health.follow();
+  feed.past();
+  document.head.append(el("link", { rel: "icon", type: "image/svg+xml", href: meta("icon") }));
+});

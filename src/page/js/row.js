@@ -1,6 +1,6 @@
 // One row of the list. Names are text, in the body and in the title alike.
 
-import { el, icon } from "./dom.js";
+import { el, icon, setText } from "./dom.js";
 import * as format from "./format.js";
 import { parent } from "./rows.js";
 import { t } from "./strings.js";
@@ -22,6 +22,11 @@ export function drawRow(row, item, place) {
   row.setAttribute("role", "row");
   if (isEntry(item)) drawEntry(row, item, place);
   else drawDirectory(row, item);
+}
+
+/** Brings the age that a row shows up to date. */
+export function ageRow(row, item) {
+  if (isEntry(item)) setText(row.querySelector("time"), format.when(item.modified));
 }
 
 const cell = (name, ...children) => el("span", { role: "gridcell", class: name }, ...children);

@@ -15,7 +15,7 @@ const SILENT_MS = 20_000;
 const PATIENCE_MS = 6_000;
 const POLL_MS = 5_000;
 /** While polling, how often a stream is tried anew. */
-const RETRY_STREAM_MS = 30_000;
+const RETRY_STREAM_MS = 20_000;
 const FIRST_RETRY_MS = 5_000;
 const LONGEST_RETRY_MS = 60_000;
 /** Unreachable for this long is called offline. */

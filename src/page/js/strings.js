@@ -7,7 +7,7 @@ import { count } from "./format.js";
 const english = {
   skip: "Skip to the list of files",
   library: "Library", now: "Now", health: "Health", views: "Views", alerts: "Needs attention",
-  tryNow: "Try now", help: "Keyboard and help", close: "Close", cancel: "Cancel", clear: "Clear",
+  tryNow: "Try now", update: "New version: reload", help: "Keyboard and help", close: "Close", cancel: "Cancel", clear: "Clear",
   themeAuto: "Colours: like the system", themeLight: "Colours: light", themeDark: "Colours: dark",
 
   liveConnecting: "Connecting", liveLive: "Live", liveWaiting: "Reconnecting in {n} s",

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Queue;
 use crate::events::types::{FileProcessed, Status};
-use crate::library::work::{Finished, Item, Report};
+use crate::library::work::{Finished, Item, Report, Stamp};
 use crate::processing::complete::{STILL, Verdict, next_probe};
 use crate::processing::history::Past;
 use crate::processing::job::{Action, JobId};
@@ -31,7 +31,12 @@ impl Queue {
                 outcome,
                 trouble,
                 shown,
+                took,
             } = done;
+            if matches!(outcome, Outcome::Ended(_) | Outcome::Nothing) {
+                // One slow item is enough to expect more; quick ones convince slowly.
+                self.usual = took.max(self.usual * 7 / 8);
+            }
             self.in_flight.remove(&task.item.id);
             if let Some(trouble) = trouble {
                 self.trouble(&trouble);
@@ -42,7 +47,9 @@ impl Queue {
                     continue;
                 }
                 Outcome::Nothing => self.job_item_ended(job_of(&task), task.item.id, false),
-                Outcome::NotYet(verdict) => self.not_yet(&task, verdict, &mut reports, now),
+                Outcome::NotYet(verdict, stamp) => {
+                    self.not_yet(&task, verdict, stamp, &mut reports, now);
+                }
                 Outcome::Changed => self.changed(&task, 0, now),
                 Outcome::ChangedAndFailed => self.changed(&task, 1, now),
                 // Cancelled, or the service stops: its job begins there again.
@@ -90,10 +97,10 @@ impl Queue {
             self.reported.note(item.id, ended.stamp, now);
         }
         let duration_ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
-        let filename = item.path.rsplit('/').next().unwrap_or_default().to_owned();
+        let filename = ended.path.rsplit('/').next().unwrap_or_default().to_owned();
         let event = (!ended.quiet).then(|| FileProcessed {
             file: item.id.0,
-            filepath: item.path.clone(),
+            filepath: ended.path.clone(),
             filename,
             success,
             error: ended.error.clone(),
@@ -105,7 +112,7 @@ impl Queue {
                 number: 0,
                 entry: item.id,
                 folder: item.folder,
-                path: item.path,
+                path: ended.path,
                 action: if work == Work::Verify {
                     Action::Verify
                 } else {
@@ -160,25 +167,35 @@ impl Queue {
     }
 
     /// Lets an entry wait that is not complete.
-    fn not_yet(&mut self, task: &Task, verdict: Verdict, reports: &mut Vec<Report>, now: Instant) {
+    fn not_yet(
+        &mut self,
+        task: &Task,
+        verdict: Verdict,
+        stamp: Stamp,
+        reports: &mut Vec<Report>,
+        now: Instant,
+    ) {
         let id = task.item.id;
         let mut wait = self.wait_of(task, now);
+        wait.missed = 0;
         let due = match verdict {
             Verdict::OpenForWriting => {
                 if wait.words.is_none() && task.job.is_none() {
                     wait.words = Some("open for writing");
                     reports.push(Report::Waiting(id, wait.words.map(str::to_owned)));
                 }
-                wait.still_since = None;
-                wait.times += 1;
-                now + next_probe(wait.times - 1)
+                wait.still = None;
+                wait.open += 1;
+                now + next_probe(wait.open - 1)
             }
             Verdict::Settling(left) => {
                 if wait.words.take().is_some() {
                     reports.push(Report::Waiting(id, None));
                 }
-                wait.still_since.get_or_insert(now);
-                wait.times = 0;
+                if wait.still.is_none_or(|(seen, _)| seen != stamp) {
+                    wait.still = Some((stamp, now));
+                }
+                wait.open = 0;
                 now + left.min(STILL)
             }
             Verdict::Complete => now,
@@ -191,28 +208,33 @@ impl Queue {
         self.parts.figures.changed.increment();
         let mut wait = self.wait_of(task, now);
         wait.again += failures;
-        wait.still_since = None;
-        wait.times += 1;
-        let due = now + after_change(wait.times - 1);
+        wait.missed += 1;
+        let due = now + after_change(wait.missed - 1);
         self.let_wait(task, wait, due, now);
     }
 
     fn let_wait(&mut self, task: &Task, wait: Wait, due: Instant, now: Instant) {
-        let (id, job) = (task.item.id, job_of(task));
-        let in_job = self.active.iter().any(|active| Some(active.job.id) == job);
-        if job.is_some() && !in_job {
+        let id = task.item.id;
+        let Some(job) = job_of(task) else {
+            // Without room it is forgotten here, and found again by a sweep.
+            if !self.waiting.insert(id, wait, due) {
+                self.sweep.signal();
+            }
+            return;
+        };
+        let Some(active) = self.active.iter_mut().find(|active| active.job.id == job) else {
             self.sweep.signal(); // the job was cancelled meanwhile
-        } else if job.is_some() && now - wait.since >= JOB_PATIENCE {
+            return;
+        };
+        let patient = now - wait.since < JOB_PATIENCE;
+        if !patient || !active.waiting.insert(id, wait, due) {
             // Live work goes on with it when it is complete.
             log::info!(
                 "a job gives up an item that is written to path={:?}",
                 task.item.path
             );
-            self.job_item_ended(job, id, true);
+            active.done(id, true);
             self.sweep.signal();
-        } else if !self.waiting.insert(id, wait, due) {
-            // No room: a job does without it, live work finds it again.
-            self.job_item_ended(job, id, true);
         }
     }
 
@@ -220,19 +242,25 @@ impl Queue {
     fn wait_of(&self, task: &Task, now: Instant) -> Wait {
         let item = &task.item;
         let before = task.wait.clone().unwrap_or(Wait {
-            job: job_of(task),
             stamp: item.stamp,
             finished: item.finished,
-            still_since: None,
+            still: None,
             since: now,
-            times: 0,
+            open: 0,
+            missed: 0,
             again: 0,
             words: None,
         });
+        // What the library learned meanwhile, it was told of.
+        let missed = if before.stamp == item.stamp {
+            before.missed
+        } else {
+            0
+        };
         Wait {
-            still_since: before.still_since.filter(|_| before.stamp == item.stamp),
             stamp: item.stamp,
             finished: item.finished,
+            missed,
             ..before
         }
     }

@@ -1,27 +1,32 @@
 //! The queue's **jobs**: which run, whose turn it is, what is told of them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{OFFLINE, Queue, REFRESH, audience};
+use super::{AFTER_ERROR, OFFLINE, Queue, REFRESH, audience};
 use crate::events::Scope as Audience;
 use crate::events::types::{Event, JobStatus, Status};
 use crate::library::EntryId;
 use crate::processing::active::{Active, Next};
 use crate::processing::job::JobId;
+use crate::processing::waiting::Wait;
 use crate::processing::worker::Task;
-use crate::processing::{ProcessingError, now_ns};
+use crate::processing::{LANE, ProcessingError, now_ns};
 
 /// Jobs whose items are handed out in turn; the others wait as `queued`. A long job shall not hold
 /// up a short one, and each costs a page of items in memory.
 const ACTIVE_JOBS: usize = 4;
+/// How often an item is asked for that live work has at hand.
+const IN_OTHER_HANDS: Duration = Duration::from_millis(100);
+/// Work of so much time lies ready for the workers.
+const AHEAD: Duration = Duration::from_millis(20);
 
 impl Queue {
     /// Takes items of the active jobs in turn.
     pub(super) fn hand_out_jobs(&mut self, now: Instant) -> Result<(), ProcessingError> {
         self.activate_jobs()?;
         let mut idle = 0; // jobs in a row that had nothing
-        while idle < self.active.len() && !self.parts.jobs.is_full() {
+        while idle < self.active.len() && self.has_depth() {
             self.turn = (self.turn + 1) % self.active.len();
             let active = &mut self.active[self.turn];
             idle += 1;
@@ -29,24 +34,29 @@ impl Queue {
                 continue;
             }
             active.held_until = None;
+            if let Some((id, wait)) = active.waiting.take_due(now) {
+                idle = 0;
+                self.look_again(self.turn, id, wait, now)?;
+                continue;
+            }
             match active.peek(&*self.parts.crew.shelf, &self.parts.store)? {
                 Next::Item(item) if !self.parts.crew.shelf.is_online(&item.folder) => {
                     active.held_until = Some(now + OFFLINE);
                 }
+                // Somebody is at it; when they are done, it is seen whether it is still wanted.
+                Next::Item(item) if self.in_flight.contains_key(&item.id) => active.hold(),
                 Next::Item(item) => {
                     idle = 0;
-                    if !active.hand_out(item.id) {
+                    let id = item.id;
+                    if !active.hand_out(id) {
                         continue; // done before a restart
                     }
-                    let taken = self.in_flight.contains_key(&item.id)
-                        || (item.status == Status::Unprocessed && self.reported.covers(&item, now));
-                    if taken {
-                        // Somebody is at it, or has just been.
-                        active.done(item.id, false);
+                    if item.status == Status::Unprocessed && self.reported.covers(&item, now) {
+                        active.done(id, false); // it has just been
                         continue;
                     }
-                    self.waiting.remove(item.id);
                     let (work, job) = (active.work(), Some(Arc::clone(&active.control)));
+                    self.waiting.remove(id);
                     self.begin(Task {
                         item,
                         work,
@@ -62,6 +72,56 @@ impl Queue {
             }
         }
         Ok(())
+    }
+
+    /// Looks again at an item of a job that has waited long enough.
+    fn look_again(
+        &mut self,
+        at: usize,
+        id: EntryId,
+        wait: Wait,
+        now: Instant,
+    ) -> Result<(), ProcessingError> {
+        let shelf = &self.parts.crew.shelf;
+        let active = &mut self.active[at];
+        let item = match shelf.item(id) {
+            Ok(Some(item)) => item,
+            Ok(None) => {
+                active.done(id, false); // deleted
+                return Ok(());
+            }
+            Err(error) => {
+                active.waiting.insert(id, wait, now + AFTER_ERROR);
+                return Err(error.into());
+            }
+        };
+        // It is nobody's fault, so its patience begins anew.
+        let anew = |wait| Wait { since: now, ..wait };
+        if !shelf.is_online(&item.folder) {
+            active.waiting.insert(id, anew(wait), now + OFFLINE);
+        } else if self.in_flight.contains_key(&id) {
+            active.waiting.insert(id, anew(wait), now + IN_OTHER_HANDS);
+        } else if item.status == Status::Unprocessed && self.reported.covers(&item, now) {
+            active.done(id, false); // live work was quicker
+        } else {
+            let (work, job) = (active.work(), Some(Arc::clone(&active.control)));
+            let wait = Some(wait);
+            self.begin(Task {
+                item,
+                work,
+                job,
+                wait,
+            });
+        }
+        Ok(())
+    }
+
+    /// Tells whether more items of jobs may lie ready for the workers: so few that a new job has its
+    /// turn soon, so many that nobody waits for us between small files.
+    pub(super) fn has_depth(&self) -> bool {
+        let many = AHEAD.as_nanos() / self.usual.as_nanos().max(1);
+        let depth = usize::try_from(many).unwrap_or(LANE).clamp(1, LANE);
+        self.parts.jobs.len() < depth
     }
 
     fn activate_jobs(&mut self) -> Result<(), ProcessingError> {
@@ -124,7 +184,6 @@ impl Queue {
         let kept = active.kept();
         let id = active.job.id;
         self.more_jobs = true;
-        self.waiting.remove_job(id);
         let stored = self
             .parts
             .store

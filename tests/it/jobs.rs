@@ -1,0 +1,277 @@
+//! Jobs: made, followed, cancelled, resumed.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::daemon::Daemon;
+
+fn with_files(daemon: Daemon, count: usize) -> Daemon {
+    let daemon = daemon.manual();
+    for number in 0..count {
+        daemon.write(
+            &format!("{}/{number:04}.cbz", ["a", "b"][number % 2]),
+            number.to_string(),
+        );
+    }
+    let daemon = daemon.start();
+    daemon.eventually("all are known", || {
+        daemon.get("/api/files?limit=1").json["counts"]["all"] == count
+    });
+    daemon
+}
+
+fn states(events: &[Value], job: &str) -> Vec<Value> {
+    let updates = events.iter().filter(|event| event["type"] == "job_updated");
+    let data = updates.map(|event| event["data"].clone());
+    data.filter(|data| data["job_id"] == job).collect()
+}
+
+#[test]
+fn a_job_is_followed_from_queued_to_completed() {
+    let daemon = with_files(Daemon::new(), 300);
+    daemon.forget_events();
+    let answer = daemon.post(
+        "/api/jobs",
+        &json!({"action": "process", "scope": "unprocessed"}),
+    );
+    assert_eq!((answer.status, &answer.json["total"]), (202, &json!(300)));
+    let job = answer.json["job_id"].as_str().unwrap();
+    let states = daemon.wait_events("the end of the job", |events| {
+        let states = states(events, job);
+        let is_over = states
+            .last()
+            .is_some_and(|state| state["status"] == "completed");
+        is_over.then_some(states)
+    });
+    assert_eq!(states[0]["status"], "queued");
+    assert!(states.iter().any(|state| state["status"] == "running"));
+    let last = states.last().unwrap();
+    assert_eq!(
+        last["progress"],
+        json!({"current": 300, "total": 300, "percent": 100, "failed": 0})
+    );
+    assert_eq!(
+        (&last["current_file"], &last["action"]),
+        (&json!(null), &json!("process"))
+    );
+    let ended = states
+        .iter()
+        .filter(|state| state["status"] == "completed")
+        .count();
+    assert_eq!(ended, 1);
+    let counts: Vec<_> = states
+        .iter()
+        .map(|state| state["progress"]["current"].as_u64())
+        .collect();
+    assert!(counts.is_sorted(), "{counts:?}");
+    daemon.wait_idle();
+    assert_eq!(daemon.history().len(), 300);
+    assert_eq!(daemon.history()[0]["job_id"], job);
+    let kept = daemon.get(&format!("/api/jobs/{job}")).json;
+    assert_eq!(kept["progress"], last["progress"]);
+    assert!(kept["created_at"].as_f64() <= kept["started_at"].as_f64());
+    assert!(kept["started_at"].as_f64() <= kept["ended_at"].as_f64());
+}
+
+#[test]
+fn a_job_is_for_files_folders_or_directories() {
+    let daemon = with_files(Daemon::new(), 10);
+    let files = daemon.files();
+    let of = |body: Value| {
+        let job = daemon.job(&body);
+        daemon.wait_job(&job)["progress"]["current"]
+            .as_u64()
+            .unwrap()
+    };
+    assert_eq!(
+        of(json!({"action": "process", "files": [files[3]["id"], files[1]["id"], files[3]["id"]]})),
+        2
+    );
+    daemon.eventually("two are processed", || {
+        daemon.get("/api/files?limit=1").json["counts"]["processed"] == 2
+    });
+    assert_eq!(
+        of(json!({"action": "process", "scope": "all", "directory": "comics/a/"})),
+        5
+    );
+    assert_eq!(
+        of(json!({"action": "process", "scope": "all", "folder": "comics"})),
+        10
+    );
+    daemon.wait_idle();
+    assert_eq!(of(json!({"action": "process", "scope": "failed"})), 0);
+    assert_eq!(of(json!({"action": "verify", "scope": "all"})), 10);
+}
+
+#[test]
+fn wrong_requests_are_refused_with_the_reason() {
+    let daemon = with_files(Daemon::new(), 1);
+    for (body, status, part) in [
+        (json!({"action": "dance", "scope": "all"}), 400, "process"),
+        (
+            json!({"action": "process", "scope": "all", "folder": "x"}),
+            400,
+            "no folder",
+        ),
+        (
+            json!({"action": "process", "scope": "all", "directory": "comics/x"}),
+            400,
+            "no directory",
+        ),
+        (
+            json!({"action": "process", "files": [999]}),
+            404,
+            "no entry 999",
+        ),
+    ] {
+        let answer = daemon.post("/api/jobs", &body);
+        assert_eq!(answer.status, status, "{body} {answer:?}");
+        let message = answer.json["error"]["message"].as_str().unwrap();
+        assert!(message.contains(part), "{message}");
+    }
+    for target in ["/api/jobs/77", "/api/jobs/x", "/api/jobs/01"] {
+        assert_eq!(daemon.get(target).status, 404, "{target}");
+    }
+    assert_eq!(daemon.post("/api/jobs/77/cancel", &json!({})).status, 404);
+    let job = daemon.job(&json!({"action": "process", "scope": "all"}));
+    daemon.wait_job(&job);
+    let again = daemon.post(&format!("/api/jobs/{job}/cancel"), &json!({}));
+    assert_eq!(
+        (again.status, &again.json["error"]["code"]),
+        (409, &json!("job_has_ended"))
+    );
+    assert_eq!(daemon.get("/api/history?limit=0").status, 400);
+    assert_eq!(daemon.get("/api/history?cursor=x").status, 400);
+    assert_eq!(
+        daemon.get("/api/jobs").json["jobs"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn cancelling_ends_running_commands_within_a_second() {
+    let daemon = Daemon::new().script(
+        "slow",
+        "echo run >> $BASE/runs; trap '' TERM; sleep 1000; sleep 1000",
+    );
+    let daemon = with_files(daemon, 50);
+    daemon.forget_events();
+    let job = daemon.job(&json!({"action": "process", "scope": "all"}));
+    daemon.eventually("two run", || daemon.lines("runs").len() == 2);
+    let waiting = daemon.job(&json!({"action": "process", "scope": "all"}));
+    let began = Instant::now();
+    let answer = daemon.post(&format!("/api/jobs/{job}/cancel"), &json!({}));
+    assert_eq!(
+        (answer.status, &answer.json["status"]),
+        (202, &json!("cancelled"))
+    );
+    // The workers are free for the next job as soon as the commands have ended.
+    daemon.eventually("the next job runs", || daemon.lines("runs").len() == 4);
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+    daemon.post(&format!("/api/jobs/{waiting}/cancel"), &json!({}));
+    daemon.wait_events("the last word on both", |events| {
+        let last = |job: &str| states(events, job).last().cloned();
+        let both = [last(&job)?, last(&waiting)?];
+        both.iter()
+            .all(|state| state["status"] == "cancelled")
+            .then_some(())
+    });
+    daemon.eventually("no entry is processing", || {
+        daemon.get("/api/files?limit=1").json["counts"]["processing"] == 0
+    });
+    assert_eq!(daemon.lines("runs").len(), 4);
+    assert!(
+        daemon.history().is_empty(),
+        "what was called off is no result"
+    );
+}
+
+#[test]
+fn a_job_goes_on_where_it_was_after_a_kill_and_after_a_stop() {
+    let script = "echo \"$SHELFCAST_NAME\" >> $BASE/runs; sleep 0.02";
+    let mut daemon = with_files(Daemon::new().script("count", script), 60);
+    let all: Vec<_> = daemon
+        .files()
+        .iter()
+        .map(|file| file["id"].clone())
+        .collect();
+    let scoped = daemon.job(&json!({"action": "process", "scope": "all"}));
+    daemon.eventually("some are done", || daemon.lines("runs").len() >= 15);
+    daemon.kill();
+    daemon.start_again();
+    daemon.eventually("more are done", || daemon.lines("runs").len() >= 35);
+    daemon.stop();
+    daemon.start_again();
+    let ended = daemon.wait_job(&scoped);
+    assert_eq!(ended["status"], "completed");
+    assert_eq!(
+        ended["progress"],
+        json!({"current": 60, "total": 60, "percent": 100, "failed": 0})
+    );
+    let mut runs = daemon.lines("runs");
+    assert!(
+        runs.len() <= 60 + 2 * 2,
+        "{} runs: two workers, ended twice",
+        runs.len()
+    );
+    runs.sort();
+    runs.dedup();
+    assert_eq!(runs.len(), 60);
+    // The same for a list of ids.
+    let before = daemon.lines("runs").len();
+    let listed = daemon.job(&json!({"action": "process", "files": all}));
+    daemon.eventually("some are done", || {
+        daemon.lines("runs").len() >= before + 15
+    });
+    daemon.kill();
+    daemon.start_again();
+    assert_eq!(daemon.wait_job(&listed)["progress"]["current"], 60);
+    let more = daemon.lines("runs").len() - before;
+    assert!((60..=62).contains(&more), "{more}");
+}
+
+#[test]
+fn job_events_are_at_most_ten_a_second() {
+    let daemon = with_files(Daemon::new(), 2000);
+    daemon.forget_events();
+    let began = Instant::now();
+    let job = daemon.job(&json!({"action": "process", "scope": "all"}));
+    let states = daemon.wait_events("the end of the job", |events| {
+        let states = states(events, &job);
+        let is_over = states
+            .last()
+            .is_some_and(|state| state["status"] == "completed");
+        is_over.then_some(states)
+    });
+    // Queued and completed are never held back.
+    let most = 2 + 10 * (usize::try_from(began.elapsed().as_secs()).unwrap() + 1);
+    assert!(
+        states.len() <= most,
+        "{} in {:?}",
+        states.len(),
+        began.elapsed()
+    );
+}
+
+#[test]
+fn a_short_job_does_not_wait_for_a_long_one() {
+    let script = "echo \"$SHELFCAST_NAME\" >> $BASE/runs; sleep 0.05";
+    let daemon = with_files(Daemon::new().script("slow", script), 200);
+    let last = daemon.file("0199.cbz").unwrap()["id"].clone();
+    let long = daemon.job(&json!({"action": "process", "scope": "all"}));
+    daemon.eventually("it runs", || !daemon.lines("runs").is_empty());
+    let short = daemon.job(&json!({"action": "process", "files": [last]}));
+    assert_eq!(daemon.wait_job(&short)["status"], "completed");
+    let state = daemon.get(&format!("/api/jobs/{long}")).json;
+    assert_eq!(state["status"], "running", "{}", daemon.report());
+    daemon.eventually("there is an estimate", || {
+        let state = daemon.get(&format!("/api/jobs/{long}")).json;
+        state["eta_s"].is_number() && state["current_file"].is_string()
+    });
+    daemon.post(&format!("/api/jobs/{long}/cancel"), &json!({}));
+}
