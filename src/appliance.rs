@@ -11,6 +11,7 @@ use crate::http::routes::ApiRoutes;
 use crate::http::{self, Parts, Server, ServerError, ServerSettings};
 use crate::library::{self, Library, LibraryError};
 use crate::metrics::Registry;
+use crate::process;
 use crate::processing::{Processing, ProcessingError};
 
 /// Why the appliance did not start, or what it cannot be told.
@@ -134,6 +135,7 @@ impl Appliance {
         );
         let processing = Arc::new(processing.map_err(ApplianceError::Processing)?);
         metrics.add(processing.figures());
+        metrics.add(Arc::new(process::Figures));
         let access = Arc::new(Access::new(&config.access));
         let folders = Arc::clone(&library);
         let parts = Parts {

@@ -21,6 +21,7 @@ pub mod logging;
 pub mod metrics;
 pub mod page;
 mod ports;
+pub mod process;
 pub mod processing;
 pub mod signals;
 pub mod systemd;

@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::json_body;
 use crate::http::request::{ApiError, Request, Response};
 use crate::library::Library;
+use crate::process;
 use crate::processing::Processing;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,8 @@ struct StatsAnswer {
     bytes: u64,
     last_crawl: Option<CrawlAnswer>,
     crawling: bool,
+    /// By the whole process since its start; null where the kernel does not count.
+    bytes_written: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -64,6 +67,7 @@ pub fn stats(library: &Library) -> Response {
         bytes: stats.bytes,
         last_crawl,
         crawling: stats.crawling,
+        bytes_written: process::usage().written_bytes,
     };
     Response::json(200, &answer)
 }
