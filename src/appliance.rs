@@ -173,16 +173,10 @@ impl Appliance {
     /// what cannot without a restart.
     pub fn reload(&self, before: &Config, now: &Config) {
         self.access.reload(&now.access);
-        let restart = [
-            ("listen", before.listen != now.listen),
-            ("state", before.state != now.state),
-            ("folder", before.folders != now.folders),
-            ("processing", before.processing != now.processing),
-            ("processor", before.processors != now.processors),
-            ("watch", before.watch != now.watch),
-            ("limits", before.limits != now.limits),
-        ];
-        for (key, _) in restart.into_iter().filter(|(_, differs)| *differs) {
+        // The log is reloaded by the process edge.
+        let live = ["access", "log_level", "log_file"];
+        let differences = before.differences(now);
+        for key in differences.into_iter().filter(|key| !live.contains(key)) {
             log::warn!(
                 "the new `{key}` counts from the next start on: systemctl restart shelfcast"
             );

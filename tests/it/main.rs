@@ -1,6 +1,7 @@
 //! Tests from outside: real files, real inotify, real sockets; a module per behaviour.
 
 mod config;
+mod daemon;
 mod documentation;
 mod events;
 mod exhaustion;
@@ -8,6 +9,7 @@ mod figures;
 mod http_server;
 mod log_lines;
 mod logging;
+mod operation;
 mod polling;
 mod serving;
 mod streams;
