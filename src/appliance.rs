@@ -135,12 +135,14 @@ impl Appliance {
         let processing = Arc::new(processing.map_err(ApplianceError::Processing)?);
         metrics.add(processing.figures());
         let access = Arc::new(Access::new(&config.access));
+        metrics.add(access.refusals());
         let folders = Arc::clone(&library);
         let parts = Parts {
             events: events.clone(),
             routes: Arc::new(ApiRoutes::new(
                 Arc::clone(&library),
                 Arc::clone(&processing),
+                Arc::clone(&access),
             )),
             gate: Arc::clone(&access) as Arc<dyn http::request::Gate>,
             folders: Arc::new(move |name: &str| folders.has_folder(name)),

@@ -1,5 +1,6 @@
 //! Tests from outside: real files, real inotify, real sockets; a module per behaviour.
 
+mod access;
 mod config;
 mod daemon;
 mod documentation;
