@@ -1,6 +1,7 @@
 //! Tests from outside: real files, real inotify, real sockets; a module per behaviour.
 
 mod access;
+mod api;
 mod config;
 mod daemon;
 mod documentation;
