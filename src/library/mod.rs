@@ -10,6 +10,7 @@ mod folder;
 mod index;
 mod items;
 mod keeper;
+mod mounts;
 pub mod query;
 mod reconcile;
 mod search;

@@ -30,4 +30,6 @@ pub struct Past {
     pub at: i64,
     /// The job that asked for it.
     pub job: Option<JobId>,
+    /// BLAKE3 of the content afterwards, where it is known.
+    pub fingerprint: Option<[u8; 32]>,
 }

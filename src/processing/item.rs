@@ -71,7 +71,7 @@ impl Run<'_> {
         let look = file::look(file.as_fd()).map_err(|error| self.unreadable(error))?;
         let is_known = look.is(&item.stamp);
         self.check_complete(&file, &look)?;
-        if !is_known && !self.is_news(&look) {
+        if !is_known && !self.is_news() {
             return Err(if self.task.work == Work::Verify {
                 Outcome::Nothing // what was written since is nothing to verify
             } else {
@@ -88,7 +88,7 @@ impl Run<'_> {
         if self.task.work == Work::Verify {
             return Ok(self.verdict(hash));
         }
-        if self.task.work == Work::Live && item.done == Some(hash) {
+        if self.task.work == Work::Live && self.went_through(hash)? {
             let mut ended = ended(item, self.attempt, fingerprint::NAME, None);
             ended.stamp = look.stamp(&item.stamp);
             ended.fingerprint = Some(hash);
@@ -104,15 +104,31 @@ impl Run<'_> {
         self.commands(subject, hash)
     }
 
-    /// Tells whether the same file was written to without the library being told (O_TMPFILE with
-    /// linkat, a mapping on some file systems), for it had time to hear of it. It learns of it from
-    /// the result.
-    fn is_news(&self, look: &Look) -> bool {
-        let stamp = &self.task.item.stamp;
-        self.task.work != Work::Verify
-            && self.task.missed() >= MISSED_BY_THE_LIBRARY
-            && stamp.ino != 0
-            && stamp.ino == look.ino
+    /// Tells whether all processors have been through this content: by the index, or by the history
+    /// where the service was killed before the index knew.
+    fn went_through(&self, hash: [u8; 32]) -> Result<bool, Broken> {
+        let item = &self.task.item;
+        if item.done == Some(hash) {
+            return Ok(true);
+        }
+        let mut commands = self.crew.commands.iter();
+        if !commands.any(|command| command.is_for(&item.relative)) {
+            return Ok(false); // nothing is left to do but to say so
+        }
+        self.crew
+            .store
+            .went_through(item.id, &hash)
+            .map_err(|error| {
+                log::warn!("processing goes on later: {error}");
+                Outcome::Changed
+            })
+    }
+
+    /// Tells whether the file was written to without the library being told (O_TMPFILE with linkat,
+    /// a mapping, a network file system), for it had time to hear of it. It learns of it from the
+    /// result.
+    fn is_news(&self) -> bool {
+        self.task.work != Work::Verify && self.task.missed() >= MISSED_BY_THE_LIBRARY
     }
 
     fn check_complete(&self, file: &OwnedFd, look: &Look) -> Result<(), Broken> {
@@ -251,6 +267,7 @@ impl Run<'_> {
         }
         ended.stamp = subject.look.stamp(&item.stamp);
         ended.fingerprint = Some(hash);
+        ended.ran_command = processor != fingerprint::NAME;
         ended.exit = exit;
         ended.output = output;
         Ok(Outcome::Ended(ended.into()))
@@ -368,6 +385,7 @@ pub(crate) fn ended(
         output: None,
         took: attempt.elapsed(),
         at: now_ns(),
+        ran_command: false,
         quiet: false,
     }
 }

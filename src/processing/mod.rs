@@ -1,7 +1,7 @@
 //! **Processing**: processors, jobs, workers, and the history of what they did.
 //!
 //! The queue of automatic work is the index itself: whatever is unprocessed there is work, so that
-//! nothing is forgotten by a crash or an overflow. Jobs and history are kept in a [`store`] of
+//! nothing is forgotten by a crash or an overflow. Jobs and history are kept in a `store` of
 //! their own. One thread (`queue`) decides what is next and takes note of what became of it;
 //! `worker-N` run items.
 //!
@@ -11,7 +11,7 @@
 //!                 orders (API) ─┘ └─▶ job_updated, error                    └─▶ history
 //! ```
 //!
-//! The promises: nothing is processed while somebody writes to it ([`complete`]); nothing twice for
+//! The promises: nothing is processed while somebody writes to it (`complete`); nothing twice for
 //! one content, unless a job asks for it; after a kill -9 at most the items that were under way are
 //! run again. History is written before the library is told, so that a crash in between repeats
 //! that one item and loses none.
@@ -36,9 +36,9 @@ mod worker;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, after, bounded};
 
 use self::attempt::Flag;
 pub use self::figures::Figures;
@@ -58,6 +58,9 @@ use crate::thread;
 /// Jobs that may wait or run at once. Far more than people start; a script that runs wild is
 /// stopped here.
 const MOST_PENDING_JOBS: usize = 1000;
+
+/// Whoever stops the service does not wait longer (contract section 1 has 2 s for all of it).
+const STOPS_WITHIN: Duration = Duration::from_millis(1800);
 
 /// Items handed out to workers and not begun, live and of jobs each. Deep enough that no worker
 /// waits for the queue thread between small files.
@@ -187,10 +190,11 @@ pub struct Processing {
     store: Arc<Store>,
     figures: Arc<Figures>,
     stop: Flag,
-    // Drop order matters: closing `orders` ends the queue thread, which closes the lanes of the
-    // workers, which end; then the handles join them.
+    // Order matters, see `drop`: closing `orders` ends the queue thread, which closes the lanes of
+    // the workers, which end.
     orders: Option<Sender<Order>>,
-    _threads: Vec<thread::Handle>,
+    queue: Option<thread::Handle>,
+    workers: Vec<thread::Handle>,
 }
 
 /// A shelf that can be part of a `Debug` struct.
@@ -230,6 +234,7 @@ impl Processing {
                 .collect::<Result<_, _>>()
                 .map_err(ProcessingError::Glob)?,
             scratch: Scratch::open(state_dir).map_err(state)?,
+            store: Arc::clone(&store),
             stop: Flag::default(),
         });
         let workers = settings.workers.max(1);
@@ -240,6 +245,8 @@ impl Processing {
         let (live, live_tasks) = bounded(LANE);
         let (jobs, job_tasks) = bounded(LANE);
         let (outbox, results) = bounded(4 * LANE);
+        // Before the queue, so that where a start fails its lanes are closed before they are joined.
+        let mut threads = Vec::new();
         let queue = Queue::new(queue::Parts {
             crew: Arc::clone(&crew),
             store: Arc::clone(&store),
@@ -254,7 +261,6 @@ impl Processing {
             workers,
             automatic: settings.automatic,
         });
-        let mut threads = Vec::new();
         for number in 0..workers {
             let worker = Worker {
                 number,
@@ -268,15 +274,15 @@ impl Processing {
             threads.push(started.map_err(ProcessingError::Thread)?);
         }
         // SQLite wants room for its sorter and parser; 256 KiB are plenty for these statements.
-        let started = thread::spawn("queue", 512 * 1024, || queue.run());
-        threads.push(started.map_err(ProcessingError::Thread)?);
+        let queue = thread::spawn("queue", 512 * 1024, || queue.run());
         Ok(Processing {
             shelf: ShelfHandle(shelf),
             store,
             figures,
             stop: crew.stop.clone(),
             orders: Some(orders),
-            _threads: threads,
+            queue: Some(queue.map_err(ProcessingError::Thread)?),
+            workers: threads,
         })
     }
 
@@ -407,8 +413,22 @@ impl Processing {
 impl Drop for Processing {
     fn drop(&mut self) {
         // First the workers' commands are called off, then the queue thread takes what they return.
+        let deadline = Instant::now() + STOPS_WITHIN;
         self.stop.raise();
         self.orders = None;
+        self.queue = None;
+        for worker in self.workers.drain(..) {
+            while !worker.is_finished() && Instant::now() < deadline {
+                // Nothing tells of a thread's end but joining it.
+                let _waited = after(Duration::from_millis(2)).recv();
+            }
+            if !worker.is_finished() {
+                // It hangs in the kernel (a disk that is spinning up, or dead): whoever stops the
+                // service shall not wait for that. It holds nothing that must be written.
+                log::warn!("a worker waits for its disk and is left behind");
+                std::mem::forget(worker);
+            }
+        }
     }
 }
 

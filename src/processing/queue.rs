@@ -35,7 +35,7 @@ const OFFLINE: Duration = Duration::from_secs(2);
 /// After the index or the store could not be read.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Commands have ended by then (TERM, a short grace, KILL).
-const STOPS_WITHIN: Duration = Duration::from_millis(1600);
+const STOPS_WITHIN: Duration = Duration::from_millis(1500);
 
 /// What other threads ask for.
 #[derive(Debug)]
@@ -116,7 +116,6 @@ impl Queue {
                 recv(work) -> signal => match signal {
                     Ok(()) => {
                         self.sweep.signal();
-                        self.sweep.allow_new();
                         for active in &mut self.active {
                             active.held_until = None; // a folder may have come back
                         }
@@ -247,6 +246,7 @@ impl Queue {
             let began = Instant::now();
             let page = self.parts.crew.shelf.items(&wanted)?;
             let (last, is_end) = (page.last().map(|item| item.id), page.len() < room);
+            let (all, mut begun) = (page.len().max(1), 0);
             for item in page {
                 let known = self.in_flight.contains_key(&item.id)
                     || self.reported.covers(&item, now)
@@ -254,6 +254,7 @@ impl Queue {
                 if !known && self.parts.crew.shelf.is_online(&item.folder) {
                     // It changed since it began to wait, so what was seen then does not count.
                     self.waiting.remove(item.id);
+                    begun += 1;
                     self.begin(Task {
                         item,
                         work: Work::Live,
@@ -262,8 +263,9 @@ impl Queue {
                     });
                 }
             }
-            self.sweep
-                .found(last, is_end, began.elapsed(), Instant::now());
+            let vain = u32::try_from(all - begun).unwrap_or(1);
+            let idle = began.elapsed() * vain / u32::try_from(all).unwrap_or(1);
+            self.sweep.found(last, is_end, idle, Instant::now());
         }
         Ok(())
     }

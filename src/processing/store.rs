@@ -276,7 +276,8 @@ impl Store {
         {
             let mut add = transaction.prepare_cached(
                 "INSERT INTO history (entry, folder, path, action, processor, error, exit_status,
-                 duration_ms, output, at, job) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 duration_ms, output, at, job, fingerprint)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?;
             let mut newest = 0;
             for past in results {
@@ -291,7 +292,8 @@ impl Store {
                     past.duration_ms.cast_signed(),
                     past.output,
                     past.at,
-                    past.job.map(|job| job.0)
+                    past.job.map(|job| job.0),
+                    past.fingerprint
                 ])?;
             }
             let before = newest - i64::try_from(results.len()).unwrap_or(0);
@@ -413,6 +415,7 @@ mod tests {
             output: None,
             at: 5,
             job: Some(JobId(1)),
+            fingerprint: Some([1; 32]),
         }
     }
 
@@ -470,6 +473,25 @@ mod tests {
                 ..past(1)
             }]
         );
+    }
+
+    #[test]
+    fn only_the_last_success_with_this_content_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let went_through = |content| store.went_through(EntryId(1), &[content; 32]).unwrap();
+        let success = |content| Past {
+            error: None,
+            fingerprint: Some([content; 32]),
+            ..past(1)
+        };
+        assert!(!went_through(1));
+        store.keep(&[success(1)], &[]).unwrap();
+        assert!(went_through(1) && !went_through(2));
+        store.keep(&[success(2)], &[]).unwrap();
+        assert!(!went_through(1) && went_through(2));
+        store.keep(&[past(1)], &[]).unwrap();
+        assert!(!went_through(1) && !went_through(2));
     }
 
     #[test]

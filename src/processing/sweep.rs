@@ -3,7 +3,7 @@
 //! The index is the queue of automatic work, so nothing can be forgotten: each signal that there is
 //! work leads to one more sweep from the first id. Where many entries must wait (open files, an
 //! offline folder), sweeping them again and again would cost more than the work, so sweeps keep a
-//! distance of four times what the last one took; what is new is looked for at once all the same.
+//! distance of four times what the last one spent in vain; what is new is looked for at once all the same.
 
 use std::time::{Duration, Instant};
 
@@ -19,12 +19,14 @@ pub(crate) struct Sweep {
     at: Option<EntryId>,
     /// The running sweep only looks for what is newer than everything seen.
     only_new: bool,
-    /// A signal came since the sweep began.
+    /// A signal came since the last full sweep began.
     again: bool,
+    /// A signal came since the last sweep of any kind began.
+    unseen: bool,
     /// The highest id ever seen.
     newest: EntryId,
-    /// Time that the running sweep took so far.
-    took: Duration,
+    /// Time that the running sweep spent in vain so far.
+    idle: Duration,
     not_before: Option<Instant>,
 }
 
@@ -35,8 +37,9 @@ impl Sweep {
             at: None,
             only_new: false,
             again: true,
+            unseen: true,
             newest: EntryId(0),
-            took: Duration::ZERO,
+            idle: Duration::ZERO,
             not_before: None,
         }
     }
@@ -44,19 +47,23 @@ impl Sweep {
     /// Notes that there is work.
     pub(crate) fn signal(&mut self) {
         self.again = true;
+        self.unseen = true;
     }
 
     /// Returns the id behind which to look for entries now, if that is called for.
     pub(crate) fn next(&mut self, now: Instant) -> Option<EntryId> {
-        if self.at.is_none() && self.again {
+        if self.at.is_none() {
             let early = self.not_before.is_some_and(|at| now < at);
-            if early && self.only_new {
-                return None; // looked at what is new for this signal
+            if self.again && !early {
+                self.again = false;
+                self.only_new = false;
+                self.at = Some(EntryId(0));
+            } else if self.unseen {
+                self.only_new = true;
+                self.at = Some(self.newest);
             }
-            self.only_new = early;
-            self.again = early;
-            self.at = Some(if early { self.newest } else { EntryId(0) });
-            self.took = Duration::ZERO;
+            self.unseen &= self.at.is_none();
+            self.idle = Duration::ZERO;
         }
         self.at
     }
@@ -66,31 +73,25 @@ impl Sweep {
         self.not_before.filter(|_| self.at.is_none() && self.again)
     }
 
-    /// Takes note of what was found: the last id of a page, and whether it was the last page.
+    /// Takes note of what was found: the last id of a page, whether it was the last page, and the
+    /// time that went into entries that could not be begun.
     pub(crate) fn found(
         &mut self,
         last: Option<EntryId>,
         is_end: bool,
-        took: Duration,
+        idle: Duration,
         now: Instant,
     ) {
         if let Some(last) = last {
             self.newest = self.newest.max(last);
             self.at = Some(last);
         }
-        self.took += took;
+        self.idle += idle;
         if is_end {
             self.at = None;
             if !self.only_new {
-                self.not_before = (self.took > CHEAP).then(|| now + self.took * 4);
+                self.not_before = (self.idle > CHEAP).then(|| now + self.idle * 4);
             }
-        }
-    }
-
-    /// A new signal may look for what is new again.
-    pub(crate) fn allow_new(&mut self) {
-        if self.at.is_none() {
-            self.only_new = false;
         }
     }
 }
@@ -125,9 +126,15 @@ mod tests {
         assert_eq!(sweep.next(start), Some(EntryId(0)));
         sweep.found(Some(EntryId(50)), true, second, start);
         sweep.signal();
-        sweep.allow_new();
         assert_eq!(sweep.next(start), Some(EntryId(50)));
+        sweep.signal();
         sweep.found(Some(EntryId(51)), true, Duration::ZERO, start);
+        assert_eq!(
+            sweep.next(start),
+            Some(EntryId(51)),
+            "the signal came while looking"
+        );
+        sweep.found(None, true, Duration::ZERO, start);
         assert_eq!(sweep.next(start), None);
         assert_eq!(sweep.due(), Some(start + second * 4));
         assert_eq!(sweep.next(start + second * 4), Some(EntryId(0)));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::Shelf;
 use super::attempt::{Attempt, Flag};
@@ -17,6 +17,7 @@ use super::item::{Run, ended};
 use super::job::JobId;
 use super::processors::command::{Command, Scratch};
 use super::processors::fingerprint::{self, BUFFER_BYTES};
+use super::store::Store;
 use super::trouble::Trouble;
 use super::waiting::Wait;
 use crate::events::types::Status;
@@ -83,6 +84,8 @@ pub(crate) struct Done {
     pub(crate) shown: bool,
     /// Time that the attempt took.
     pub(crate) took: Duration,
+    /// Told when the outcome is kept: the worker begins nothing else before.
+    pub(crate) kept: Option<Sender<()>>,
 }
 
 /// What became of an item.
@@ -116,6 +119,8 @@ pub(crate) struct Ended {
     pub(crate) took: Duration,
     /// Nanoseconds since 1970.
     pub(crate) at: i64,
+    /// A command of the owner's was run.
+    pub(crate) ran_command: bool,
     /// Nothing was done, since the content is known: no event, no history.
     pub(crate) quiet: bool,
 }
@@ -125,6 +130,7 @@ pub(crate) struct Crew {
     pub(crate) shelf: Arc<dyn Shelf>,
     pub(crate) commands: Vec<Command>,
     pub(crate) scratch: Scratch,
+    pub(crate) store: Arc<Store>,
     /// Raised when the service stops.
     pub(crate) stop: Flag,
 }
@@ -174,15 +180,23 @@ impl Worker {
                 job.set_partial(self.number, 0);
             }
             let (shown, took) = (attempt.is_shown(), attempt.elapsed());
+            // A command's work must not be done twice after a kill -9, so its result is on record
+            // before the next one begins. A fingerprint is quicker computed again than waited for.
+            let ran_command = matches!(&outcome, Outcome::Ended(ended) if ended.ran_command);
+            let (kept, told) = ran_command.then(|| bounded(1)).unzip();
             let done = Done {
                 task,
                 outcome,
                 trouble,
                 shown,
                 took,
+                kept,
             };
             if self.results.send(done).is_err() {
                 return; // nobody is left to tell
+            }
+            if let Some(told) = told {
+                told.recv().unwrap_or(()); // closed when it is kept, or when nobody is left to
             }
         }
     }

@@ -109,7 +109,10 @@ impl Daemon {
             .append(true)
             .open(self.base().join("log"))
             .unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_shelfcast"))
+        // Another program can be measured or tested in place of the one that was built.
+        let program = std::env::var("SHELFCAST_PROGRAM");
+        let program = program.unwrap_or_else(|_| env!("CARGO_BIN_EXE_shelfcast").to_owned());
+        let mut child = Command::new(program)
             .arg("--config")
             .arg(&file)
             .arg("--state")

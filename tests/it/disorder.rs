@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::helper::{Follower, Shelf, disk, pause};
+use crate::helper::{Follower, Shelf, disk, has_tool, pause};
 
 /// splitmix64 (Steele, Lea, Flood 2014): small, and good enough to choose file names.
 struct Chance(u64);
@@ -387,4 +387,40 @@ fn after_disorder_while_the_service_is_halted_too() {
 #[test]
 fn after_disorder_while_the_service_is_killed_too() {
     run(&[Service::Runs, Service::IsKilled]);
+}
+
+#[test]
+fn after_the_stressors_of_others() {
+    if !has_tool("stress-ng") {
+        return;
+    }
+    let shelf = Shelf::empty("comics").start();
+    let mut follower = shelf.follow();
+    let folder = shelf.path("comics").to_str().unwrap().to_owned();
+    let stressors = [
+        "dir", "dentry", "rename", "link", "filename", "touch", "utime", "hdd",
+    ];
+    for stressor in stressors {
+        let instances = format!("--{stressor}");
+        let command = [
+            "--temp-path",
+            &folder,
+            "--timeout",
+            "1",
+            "--keep-files",
+            "--hdd-bytes",
+            "1M",
+            &instances,
+            "1",
+        ];
+        // It fails where a stressor cannot do all of its work (a name that this file system does not
+        // take): disorder enough.
+        let stressed = std::process::Command::new("stress-ng")
+            .args(command)
+            .output();
+        assert!(stressed.is_ok(), "stress-ng does not start");
+        let last = shelf.sync();
+        let files = shelf.assert_equals_disk();
+        assert_eq!(follower.list_at(&last).len(), files.len(), "{stressor}");
+    }
 }

@@ -1,10 +1,21 @@
 //! Jobs: made, followed, cancelled, resumed.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use shelfcast::config::ProcessingConfig;
+use shelfcast::events::types::{JobStatus, Status};
+use shelfcast::events::{Broadcaster, Settings};
+use shelfcast::library::EntryId;
+use shelfcast::library::work::{Item, Report, Selection, Stamp};
+use shelfcast::processing::{Action, JobScope, Processing, Shelf, ShelfError, Wanted};
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, PATIENCE, pause};
 
 fn with_files(daemon: Daemon, count: usize) -> Daemon {
     let daemon = daemon.manual();
@@ -274,4 +285,116 @@ fn a_short_job_does_not_wait_for_a_long_one() {
         state["eta_s"].is_number() && state["current_file"].is_string()
     });
     daemon.post(&format!("/api/jobs/{long}/cancel"), &json!({}));
+}
+
+/// A library of a million entries that are all the same file.
+struct Million {
+    root: Arc<PathBuf>,
+    stamp: Stamp,
+    /// The largest page that was asked for.
+    page: AtomicUsize,
+}
+
+const MILLION: i64 = 1_000_000;
+
+impl Shelf for Million {
+    fn items(&self, wanted: &Selection) -> Result<Vec<Item>, ShelfError> {
+        self.page.fetch_max(wanted.limit, Relaxed);
+        let first = wanted.after.0 + 1;
+        let limit = i64::try_from(wanted.limit).unwrap();
+        let ids = first..=MILLION.min(first + limit - 1);
+        ids.map(|id| self.item(EntryId(id)).map(|item| item.unwrap()))
+            .collect()
+    }
+
+    fn item(&self, id: EntryId) -> Result<Option<Item>, ShelfError> {
+        Ok(Some(Item {
+            id,
+            folder: "comics".to_owned(),
+            root: Arc::clone(&self.root),
+            relative: b"file".to_vec(),
+            path: format!("comics/{}", id.0),
+            stamp: self.stamp,
+            status: Status::Processed,
+            fingerprint: Some([7; 32]), // of some other content
+            done: None,
+            finished: true,
+        }))
+    }
+
+    fn count(&self, _wanted: &Selection) -> Result<u64, ShelfError> {
+        Ok(MILLION.unsigned_abs())
+    }
+
+    fn report(&self, report: Report) {
+        let Report::Finished(finished) = report else {
+            return;
+        };
+        assert!(finished.error.is_some());
+    }
+
+    fn is_online(&self, _folder: &str) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_job_over_a_million_entries_starts_at_once_and_ends_at_once_when_cancelled() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "content").unwrap();
+    let found = std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
+    let modified = file.metadata().unwrap().modified().unwrap();
+    let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let shelf = Arc::new(Million {
+        root: Arc::new(directory.path().to_path_buf()),
+        stamp: Stamp {
+            size: 7,
+            modified: i64::try_from(modified.as_nanos()).unwrap(),
+            ino: found,
+        },
+        page: AtomicUsize::new(0),
+    });
+    let settings = ProcessingConfig {
+        automatic: false,
+        workers: 2,
+    };
+    let events = Broadcaster::start(Settings::default()).unwrap();
+    let (_work, told) = crossbeam_channel::bounded(1);
+    let state = directory.path().join("state");
+    let part = Arc::clone(&shelf) as Arc<dyn Shelf>;
+    let processing = Processing::start(&settings, Vec::new(), &state, part, told, events).unwrap();
+    let wanted = Wanted::Scope {
+        scope: JobScope::All,
+        folder: None,
+        directory: None,
+    };
+    let began = Instant::now();
+    let job = processing.create_job(Action::Verify, &wanted).unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(job.progress.total, MILLION.unsigned_abs());
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let progress = processing.job(job.id).unwrap().progress;
+        if progress.failed > 5_000 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{progress:?}");
+        pause(Duration::from_millis(20));
+    }
+    let cancelled = processing.cancel(job.id).unwrap();
+    assert_eq!(cancelled.status, JobStatus::Cancelled);
+    // Bounded by its nature: a page of items, however many there are.
+    assert!(shelf.page.load(Relaxed) <= 64);
+    let began = Instant::now();
+    processing.stop();
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
 }

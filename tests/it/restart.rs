@@ -1,7 +1,5 @@
 //! Stopping, dying and starting again; and a state directory that fails.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
-
 use std::time::{Duration, Instant};
 
 use serde_json::json;

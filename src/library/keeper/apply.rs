@@ -95,7 +95,7 @@ impl Keeper {
         if meta.links > 1 && !self.bulk {
             self.look_at_links(id, meta.identity, Some(meta))?;
         }
-        if self.young.len() < MOST_YOUNG {
+        if !self.bulk && self.young.len() < MOST_YOUNG {
             self.young.push_back((Instant::now() + YOUNG, id));
             self.young_ids.insert(id);
         }

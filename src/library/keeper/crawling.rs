@@ -209,7 +209,7 @@ impl Keeper {
     }
 
     /// What is at the directory's path is another thing, or nothing: its parent knows.
-    fn gone_elsewhere(&mut self, dir: DirId, flight: &Flight) -> Result<(), IndexError> {
+    pub(super) fn gone_elsewhere(&mut self, dir: DirId, flight: &Flight) -> Result<(), IndexError> {
         let Some(spot) = self.spot_of(dir) else {
             self.root_changed(dir);
             return Ok(());

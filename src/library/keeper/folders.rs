@@ -1,8 +1,7 @@
 //! Folders that come and go.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use super::Keeper;
 use crate::glob::Selection;
 use crate::library::folder::{Away, DiskIdentity, Root, look_at_root};
 use crate::library::index::IndexError;
+use crate::library::mounts;
 use crate::library::tree::{Coverage, DirId};
 use crate::watch::{WatchError, kernel_limit};
 
@@ -76,33 +76,6 @@ impl Folder {
         }
         (!parts.is_empty()).then(|| parts.join(". "))
     }
-}
-
-/// Returns where something is mounted: the fifth column of the table (proc(5)).
-fn mount_points() -> Vec<PathBuf> {
-    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let lines = table.split(|byte| *byte == b'\n');
-    lines
-        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
-        .map(|point| OsString::from_vec(unescape(point)).into())
-        .collect()
-}
-
-/// Blank, tab, line feed and backslash stand as `\040` and so on.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, after)) = rest.split_first() {
-        let octal = after.get(..3).filter(|_| *first == b'\\');
-        let value = octal
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        plain.push(value.unwrap_or(*first));
-        rest = after
-            .get(if value.is_some() { 3 } else { 0 }..)
-            .unwrap_or_default();
-    }
-    plain
 }
 
 impl Keeper {
@@ -223,10 +196,12 @@ impl Keeper {
         }
     }
 
-    /// Something was mounted or unmounted: looks at the folders, and at what is mounted below them.
+    /// Something was mounted or unmounted: looks at the folders, and reads again what is mounted below
+    /// them now and was not before, or the reverse. On a box with containers most mounts are elsewhere.
     pub(super) fn mounts_changed(&mut self) {
         self.next_check = std::time::Instant::now();
-        let points = mount_points();
+        let now = mounts::table();
+        let differing = mounts::differing(&self.mounts, &now);
         let mut view = self.shared.write();
         let mut again: Vec<DirId> = Vec::new();
         for folder in self
@@ -237,7 +212,7 @@ impl Keeper {
             let Ok(root) = folder.path.canonicalize() else {
                 continue;
             };
-            let below = points
+            let below = differing
                 .iter()
                 .filter_map(|point| point.strip_prefix(&root).ok());
             for path in below {
@@ -246,10 +221,6 @@ impl Keeper {
                 again.extend(found.filter(|dir| *dir != folder.root));
             }
         }
-        let were_mounted = view.tree.iter().filter(|(_, dir)| dir.mount);
-        again.extend(were_mounted.map(|(dir, _)| dir));
-        again.sort_unstable();
-        again.dedup();
         for dir in &again {
             for below in view.tree.subtree(*dir) {
                 if let Some(known) = view.tree.get_mut(below) {
@@ -259,6 +230,7 @@ impl Keeper {
             }
         }
         drop(view);
+        self.mounts = now;
         for dir in again {
             self.read_again(dir, true);
         }
@@ -340,16 +312,5 @@ impl Keeper {
                 .is_some_and(|root| !root.must_poll)
                 && folder.polled_because.take().is_some()
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mount_point_with_a_blank_is_read() {
-        assert_eq!(unescape(br"/mnt/a\040b\134c"), br"/mnt/a b\c");
-        assert_eq!(unescape(br"/odd\9"), br"/odd\9");
     }
 }

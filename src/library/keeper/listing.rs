@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use super::Keeper;
 use super::looks::Looks;
 use super::tasks::{Flight, Task};
@@ -31,6 +33,9 @@ impl Keeper {
     ) -> Result<(), IndexError> {
         if self.is_unmounted(dir, meta) {
             return Ok(()); // its entries are on the disk that was mounted here
+        }
+        if listing.broken == Some(Errno::NOENT) {
+            return self.gone_elsewhere(dir, flight); // it was removed while it was listed
         }
         let Some(lasting) = self.note_directory(dir, meta, &listing)? else {
             return Ok(());

@@ -108,7 +108,9 @@ impl Keeper {
                 }
                 match self.look_at(&opened, &spot) {
                     Ok(Some(disk)) => {
-                        self.try_again_below(&spot);
+                        if matches!(disk, Some(Found::Directory(_))) {
+                            self.try_again_below(&spot);
+                        }
                         if hint.told == Told::Finished {
                             &mut finished
                         } else {

@@ -32,6 +32,7 @@ use self::tasks::Tasks;
 use super::crawl::Crawler;
 use super::delta::Delta;
 use super::index::{Index, IndexError, LARGEST_LOG_BYTES};
+use super::mounts::{self, Table};
 use super::reconcile::{EntryId, Spot};
 use super::tree::DirId;
 use super::view::Shared;
@@ -96,6 +97,8 @@ pub(crate) struct Keeper {
     poll: Duration,
 
     folders: Vec<Folder>,
+    /// What was mounted when it was last looked.
+    mounts: Table,
     tasks: Tasks,
     /// Spots that were left by what is known to have been there: it may turn up elsewhere, so they are
     /// looked at again when nothing is being read and a moment has passed.
@@ -133,6 +136,8 @@ pub(crate) struct Keeper {
     checkpoint_due: bool,
     /// The state directory fails; when to try again.
     storage_retry: Option<Instant>,
+    /// That it fails was said then.
+    storage_told: Option<Instant>,
     /// It must be set aside before it is tried again.
     damaged: bool,
 }
@@ -176,6 +181,7 @@ impl Keeper {
             barrier_directory: parts.barrier_directory,
             poll: parts.poll,
             folders: parts.folders,
+            mounts: mounts::table(),
             tasks: Tasks::default(),
             limbo: Vec::new(),
             limbo_until: now,
@@ -201,6 +207,7 @@ impl Keeper {
             committed_at: now,
             checkpoint_due: false,
             storage_retry: None,
+            storage_told: None,
             damaged: false,
         }
     }

@@ -15,6 +15,8 @@ use crate::library::view::{Counts, FolderView};
 
 /// After a failure of the state directory.
 const RETRY_STORAGE: Duration = Duration::from_secs(5);
+/// A disk that is nearly full fails, works and fails again: that is said this often.
+const TELL_STORAGE_AGAIN: Duration = Duration::from_secs(60);
 
 impl Keeper {
     /// Reads folders and directories from the index into the view; used at start and after the
@@ -101,15 +103,12 @@ impl Keeper {
         self.index.rollback();
         self.processed.clear();
         self.delta = Delta::default();
-        if error.is_damage() {
-            log::error!("the index is damaged: {error}");
-        } else {
-            log::error!(
-                "the index cannot be written: {error}; trying again. {}",
-                error.hint()
-            );
-        }
-        if self.storage_retry.is_none() {
+        let told = self
+            .storage_told
+            .is_some_and(|told| told.elapsed() < TELL_STORAGE_AGAIN);
+        if !told {
+            self.storage_told = Some(Instant::now());
+            log::error!("{error}; trying again. {}", error.hint());
             self.publish_error("storage", &error.to_string(), Some(error.hint()), None);
         }
         self.shared.write().storage_failure = Some(error.to_string());

@@ -310,10 +310,7 @@ impl<'fd> Running<'fd> {
         let mut polled: Vec<_> = all
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
-        let tick = Timespec {
-            tv_sec: 0,
-            tv_nsec: TICK.subsec_nanos().into(),
-        };
+        let tick = Timespec::try_from(TICK).unwrap_or_default();
         // An interrupted wait is a short one.
         rustix::event::poll(&mut polled, Some(&tick)).unwrap_or(0);
         for pipe in &mut self.pipes {

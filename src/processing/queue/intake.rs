@@ -25,6 +25,7 @@ impl Queue {
         let mut results = vec![first];
         results.extend(self.parts.results.try_iter().take(BATCH - 1));
         let (mut history, mut reports) = (Vec::new(), Vec::new());
+        let mut kept_for = Vec::new();
         for done in results {
             let Done {
                 task,
@@ -32,7 +33,9 @@ impl Queue {
                 trouble,
                 shown,
                 took,
+                kept,
             } = done;
+            kept_for.extend(kept);
             if matches!(outcome, Outcome::Ended(_) | Outcome::Nothing) {
                 // One slow item is enough to expect more; quick ones convince slowly.
                 self.usual = took.max(self.usual * 7 / 8);
@@ -69,6 +72,7 @@ impl Queue {
             // The work was done all the same, and the library must know.
             Err(error) => self.trouble_with_store(&error),
         }
+        drop(kept_for); // their workers go on
         for report in reports {
             self.parts.crew.shelf.report(report);
         }
@@ -125,6 +129,7 @@ impl Queue {
                 output: ended.output,
                 at: ended.at,
                 job,
+                fingerprint: ended.fingerprint,
             });
         }
         reports.push(Report::Finished(Finished {

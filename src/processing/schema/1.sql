@@ -38,6 +38,7 @@ CREATE TABLE history (
     duration_ms INTEGER NOT NULL,
     output      TEXT,
     at          INTEGER NOT NULL,
-    job         INTEGER
+    job         INTEGER,
+    fingerprint BLOB                       -- of the content afterwards
 );
 CREATE INDEX history_by_entry ON history (entry, id);

@@ -1,6 +1,6 @@
 //! The history in the store.
 
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::{HISTORY_KEPT, Store, action_from, lock};
 use crate::library::EntryId;
@@ -8,8 +8,7 @@ use crate::processing::ProcessingError;
 use crate::processing::history::Past;
 use crate::processing::job::JobId;
 
-const PAST_COLUMNS: &str =
-    "id, entry, folder, path, action, processor, error, exit_status, duration_ms, output, at, job";
+const PAST_COLUMNS: &str = "id, entry, folder, path, action, processor, error, exit_status, duration_ms, output, at, job, fingerprint";
 
 impl Store {
     /// Returns the results below `before`, the newest first.
@@ -29,6 +28,21 @@ impl Store {
         let mut find = reader.prepare_cached(&sql)?;
         let rows = find.query_map(params![before, limit, HISTORY_KEPT], read_past)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Tells whether the last thing that was done with an entry was to process this very content,
+    /// with success.
+    pub(crate) fn went_through(
+        &self,
+        entry: EntryId,
+        fingerprint: &[u8; 32],
+    ) -> Result<bool, ProcessingError> {
+        let sql = "SELECT error IS NULL AND fingerprint IS ?2 FROM history
+                   WHERE entry = ?1 AND action = 0 ORDER BY id DESC LIMIT 1";
+        let reader = lock(&self.reader);
+        let mut find = reader.prepare_cached(sql)?;
+        let found = find.query_row(params![entry.0, fingerprint], |row| row.get(0));
+        Ok(found.optional()?.unwrap_or(false))
     }
 
     /// Returns the newest results of one entry, the newest first.
@@ -62,5 +76,6 @@ fn read_past(row: &Row<'_>) -> rusqlite::Result<Past> {
         output: row.get(9)?,
         at: row.get(10)?,
         job: row.get::<_, Option<i64>>(11)?.map(JobId),
+        fingerprint: row.get(12)?,
     })
 }
