@@ -49,7 +49,9 @@ fn round(shelf: &Shelf, number: usize) {
     shelf.rename("comics/new", "comics/moved");
     for file in 0..BURST {
         shelf.write(&path("moved", file), &format!("{number} {file} again"));
-        assert_eq!(shelf.get("/api/files?search=cbz").status, 200);
+        if file % 10 == 0 {
+            assert_eq!(shelf.get("/api/files?search=cbz").status, 200);
+        }
     }
     shelf.assert_equals_disk();
     shelf.remove("comics/moved");
