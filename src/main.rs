@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shelfcast::appliance::{Appliance, ApplianceError};
 use shelfcast::config::{self, Command, Config, ConfigErrors};
@@ -37,6 +37,13 @@ fn run() -> Result<(), Fatal> {
     let manager = Notifier::new(&env);
     let passed = systemd::listen_fds(&env)?;
     let appliance = Appliance::start(config.clone(), passed)?;
+    log::info!(
+        "started version={} state={:?} folders={} open={}",
+        env!("CARGO_PKG_VERSION"),
+        config.state,
+        config.folders.len(),
+        appliance.url()
+    );
     print(&format!("open {}\n", appliance.url()))?;
     manager.ready(&format!("serving {}", appliance.url()));
     let interval = systemd::watchdog_interval(&env);
@@ -55,7 +62,9 @@ fn run() -> Result<(), Fatal> {
     }
     manager.stopping();
     log::info!("stopping");
+    let began = Instant::now();
     appliance.stop();
+    log::info!("stopped took_ms={}", began.elapsed().as_millis());
     Ok(())
 }
 
@@ -65,7 +74,11 @@ fn reload(appliance: &Appliance, logging: &Logging, before: Config) -> Config {
         Ok(Command::Serve(now)) => now,
         Ok(_) => return before,
         Err(errors) => {
-            log::error!("the configuration stays as it was:\n{errors}");
+            // A line each: the log keeps a line break within a message from being one.
+            for line in errors.lines() {
+                log::error!("{line}");
+            }
+            log::error!("the configuration stays as it was; hint: {}", errors.hint());
             return before;
         }
     };

@@ -200,7 +200,8 @@ impl Queue {
         }
         let progress = active.job.progress;
         log::info!(
-            "job ended id={id} status={status:?} items={} failed={}",
+            "job ended id={id} status={} items={} failed={}",
+            status.name(),
             progress.current,
             progress.failed
         );
