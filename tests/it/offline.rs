@@ -217,6 +217,9 @@ fn a_disk_whose_driver_dies_keeps_its_entries() {
         std::fs::write(source.join("a/2"), "x").unwrap();
         shelf.eventually("it is found", |files| files.has("comics/a/2"));
         assert_eq!(shelf.folder_state("comics"), "degraded");
+        shelf.wait("both are processed", || {
+            shelf.find("status=processed").total == 2
+        });
         let before = facts(&shelf);
         driver.kill().unwrap();
         driver.wait().unwrap();
