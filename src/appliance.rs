@@ -206,15 +206,23 @@ impl Appliance {
     }
 
     fn stop_parts(&mut self) {
-        // Requests that wait would keep the server from ending.
+        // Commands end while streams do, and requests that wait would keep the server from ending.
+        if let Some(processing) = &self.processing {
+            processing.call_off();
+        }
         if let Some(library) = &self.library {
             library.give_up_syncs();
         }
         if let Some(server) = self.server.take() {
             server.stop();
         }
-        self.processing = None;
-        self.library = None;
+        // Stopped, not only let go: a request that hangs may hold them still.
+        if let Some(processing) = self.processing.take() {
+            processing.stop();
+        }
+        if let Some(library) = self.library.take() {
+            library.stop();
+        }
         self.events.stop();
     }
 }

@@ -9,9 +9,12 @@ use shelfcast::config::{self, Command, Config, ConfigErrors};
 use shelfcast::logging::{self, Logging, LoggingError};
 use shelfcast::signals::{Signal, Signals};
 use shelfcast::systemd::{self, Notifier};
+use shelfcast::thread::{self, Handle};
 
 /// How long a vital thread may take to answer before the watchdog is not fed.
-const ALIVE_WITHIN: Duration = Duration::from_secs(10);
+const ALIVE_WITHIN: Duration = Duration::from_secs(3);
+/// A stop that takes longer hangs on a disk that does not answer.
+const STOPS_WITHIN: Duration = Duration::from_millis(1_900);
 
 fn main() -> ExitCode {
     match run() {

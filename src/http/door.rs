@@ -84,8 +84,13 @@ impl Door {
             while let Ok(message) = self.messages.try_recv() {
                 match message {
                     Message::Back(connection) => {
-                        let idle = self.shared.settings.keep_alive;
-                        self.wait_for_head(connection, idle);
+                        let settings = &self.shared.settings;
+                        // Part of the next request may have come with the last one.
+                        let patience = match connection.unread.is_empty() {
+                            true => settings.keep_alive,
+                            false => settings.head_timeout,
+                        };
+                        self.wait_for_head(connection, patience);
                     }
                     // Whoever asked may have stopped waiting for the answer.
                     Message::Ping(reply) => drop(reply.try_send(())),

@@ -44,8 +44,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Raises the number of descriptors that this process may have to what the system allows it, and
 /// returns that; every stream and every connection is one.
 ///
-/// Programs that are started afterwards inherit it: those that use `select` must be given the old
-/// one back.
+/// Programs that are started afterwards inherit it: processors are given the usual 1,024 back.
 ///
 /// # Errors
 /// The kernel refuses, which it does not for a limit within bounds.

@@ -133,6 +133,13 @@ impl DiskIdentity {
         }
     }
 
+    /// Takes over what is known of the same disk, where udev has not told it yet.
+    pub(crate) fn keep_uuid_of(&mut self, before: &DiskIdentity) {
+        if self.uuid.is_none() {
+            self.uuid.clone_from(&before.uuid);
+        }
+    }
+
     /// Text form for the index.
     pub(crate) fn to_text(&self) -> String {
         format!(

@@ -20,7 +20,7 @@ mod walk;
 pub mod work;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -111,13 +111,13 @@ pub struct Stats {
     pub crawling: bool,
 }
 
-/// The handle of the library; dropping it stops its threads.
+/// The handle of the library; dropping it stops it.
 #[derive(Debug)]
 pub struct Library {
     shared: Arc<Shared>,
     commands: Sender<Command>,
-    /// Dropped last, when `Stop` has been sent.
-    thread: Option<thread::Handle>,
+    /// Taken by whoever stops the library.
+    thread: Mutex<Option<thread::Handle>>,
 }
 
 impl Library {
@@ -164,7 +164,7 @@ impl Library {
         let library = Library {
             shared,
             commands,
-            thread: Some(thread),
+            thread: Mutex::new(Some(thread)),
         };
         Ok((library, work_told))
     }
@@ -256,6 +256,20 @@ impl Library {
             && answer.recv_timeout(timeout).is_ok()
     }
 
+    /// Ends the threads and writes what is still to be written; returns when that is done. Commands
+    /// that come later are lost.
+    pub fn stop(&self) {
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            self.send(Command::Stop);
+            drop(thread);
+        }
+    }
+
     fn send(&self, command: Command) {
         if self.commands.send(command).is_err() {
             log::warn!("the library has stopped, a command is lost");
@@ -265,8 +279,7 @@ impl Library {
 
 impl Drop for Library {
     fn drop(&mut self) {
-        self.send(Command::Stop);
-        self.thread = None;
+        self.stop();
     }
 }
 

@@ -91,7 +91,8 @@ impl Active {
             waiting: Waiting::default(),
             pace: Pace::default(),
             // Never more than 10 in any second (contract section 3).
-            limit: RateLimit::new(3, 7),
+            // With the event at its start and the one at its end, at most 10 a second.
+            limit: RateLimit::new(2, 6),
             dirty: true,
             publish_at: None,
             unkept: false,

@@ -44,6 +44,8 @@ struct Subject {
     /// Its path below the folder; none once it was moved away.
     relative: Option<Vec<u8>>,
     edited: bool,
+    /// The last command edited it, or somebody did meanwhile.
+    edited_last: bool,
 }
 
 /// How an attempt breaks off.
@@ -100,6 +102,7 @@ impl Run<'_> {
             look,
             relative: Some(item.relative.clone()),
             edited: false,
+            edited_last: false,
         };
         self.commands(subject, hash)
     }
@@ -243,7 +246,8 @@ impl Run<'_> {
                 });
             }
             if let End::Failed(message) | End::Missing(message) = ran.end {
-                if subject.edited && self.task.again() == 0 {
+                // Where nobody could tell whose edit it was, once more is better than a wrong word.
+                if subject.edited_last && !ran.guarded && self.task.again() == 0 {
                     return Err(Outcome::ChangedAndFailed);
                 }
                 self.look_for_full_disk();
@@ -294,6 +298,7 @@ impl Run<'_> {
         // A new file of so many bytes was written by somebody; where the command wrote less, by
         // somebody else. A copy on write would deceive us, so this is believed only once.
         let too_little = look.ino != before.look.ino
+            && !ran.guarded
             && self.task.again() == 0
             && ran.written.is_some_and(|written| written < look.size);
         if !is_same && (ran.saw_stranger || too_little) {
@@ -308,6 +313,7 @@ impl Run<'_> {
             look,
             relative,
             edited: before.edited || !is_same,
+            edited_last: !is_same,
         })
     }
 

@@ -35,7 +35,7 @@ mod waiting;
 mod worker;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, after, bounded};
@@ -190,8 +190,14 @@ pub struct Processing {
     store: Arc<Store>,
     figures: Arc<Figures>,
     stop: Flag,
-    // Order matters, see `drop`: closing `orders` ends the queue thread, which closes the lanes of
-    // the workers, which end.
+    /// Empty once it was stopped.
+    threads: Mutex<Threads>,
+}
+
+/// What is taken apart by whoever stops processing. The order matters: closing `orders` ends the
+/// queue thread, which closes the lanes of the workers, which end.
+#[derive(Debug, Default)]
+struct Threads {
     orders: Option<Sender<Order>>,
     queue: Option<thread::Handle>,
     workers: Vec<thread::Handle>,
@@ -280,16 +286,44 @@ impl Processing {
             store,
             figures,
             stop: crew.stop.clone(),
-            orders: Some(orders),
-            queue: Some(queue.map_err(ProcessingError::Thread)?),
-            workers: threads,
+            threads: Mutex::new(Threads {
+                orders: Some(orders),
+                queue: Some(queue.map_err(ProcessingError::Thread)?),
+                workers: threads,
+            }),
         })
+    }
+
+    /// Tells running commands to end and workers to begin nothing new; waits for none of them.
+    pub fn call_off(&self) {
+        self.stop.raise();
     }
 
     /// Ends running commands and joins the threads, within 2 s; what was under way runs again at
     /// the next start. The library must still take reports.
-    pub fn stop(self) {
-        drop(self);
+    pub fn stop(&self) {
+        // First the workers' commands are called off, then the queue thread takes what they return.
+        let deadline = Instant::now() + STOPS_WITHIN;
+        self.call_off();
+        let mut threads = std::mem::take(&mut *self.threads());
+        threads.orders = None;
+        threads.queue = None;
+        for worker in threads.workers {
+            while !worker.is_finished() && Instant::now() < deadline {
+                // Nothing tells of a thread's end but joining it.
+                let _waited = after(Duration::from_millis(2)).recv();
+            }
+            if !worker.is_finished() {
+                // It hangs in the kernel (a disk that is spinning up, or dead): whoever stops the
+                // service shall not wait for that. It holds nothing that must be written.
+                log::warn!("a worker waits for its disk and is left behind");
+                std::mem::forget(worker);
+            }
+        }
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Threads> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Switches automatic work on or off; jobs go on.
@@ -405,30 +439,15 @@ impl Processing {
     }
 
     fn order(&self, order: Order) -> Result<(), ProcessingError> {
-        let orders = self.orders.as_ref().ok_or(ProcessingError::Stopping)?;
+        let orders = self.threads().orders.clone();
+        let orders = orders.ok_or(ProcessingError::Stopping)?;
         orders.send(order).map_err(|_| ProcessingError::Stopping)
     }
 }
 
 impl Drop for Processing {
     fn drop(&mut self) {
-        // First the workers' commands are called off, then the queue thread takes what they return.
-        let deadline = Instant::now() + STOPS_WITHIN;
-        self.stop.raise();
-        self.orders = None;
-        self.queue = None;
-        for worker in self.workers.drain(..) {
-            while !worker.is_finished() && Instant::now() < deadline {
-                // Nothing tells of a thread's end but joining it.
-                let _waited = after(Duration::from_millis(2)).recv();
-            }
-            if !worker.is_finished() {
-                // It hangs in the kernel (a disk that is spinning up, or dead): whoever stops the
-                // service shall not wait for that. It holds nothing that must be written.
-                log::warn!("a worker waits for its disk and is left behind");
-                std::mem::forget(worker);
-            }
-        }
+        Processing::stop(self);
     }
 }
 

@@ -145,6 +145,8 @@ impl Queue {
                     self.take_back_live();
                 }
             }
+            // It was found in the store before this order was heard, and has been told since.
+            Order::Created(id) if self.active.iter().any(|active| active.job.id == id) => {}
             Order::Created(id) => {
                 self.more_jobs = true;
                 match self.parts.store.job(id) {

@@ -232,13 +232,14 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Notes that a job's first item begins.
-    pub(crate) fn start_job(&self, id: JobId, now: i64) -> Result<(), ProcessingError> {
-        let sql = "UPDATE job SET status = 1, started = coalesce(started, ?2) WHERE id = ?1";
-        lock(&self.writer)
+    /// Notes that a job's first item begins; false if the job has ended.
+    pub(crate) fn start_job(&self, id: JobId, now: i64) -> Result<bool, ProcessingError> {
+        let sql = "UPDATE job SET status = 1, started = coalesce(started, ?2)
+                   WHERE id = ?1 AND status IN (0, 1)";
+        let changed = lock(&self.writer)
             .prepare_cached(sql)?
             .execute(params![id.0, now])?;
-        Ok(())
+        Ok(changed > 0)
     }
 
     /// Keeps how a job ended, and only the newest of those that have; false if it had ended before.
@@ -434,7 +435,7 @@ mod tests {
         let files = Wanted::Files([9, 3, 7, 3].map(EntryId).to_vec());
         let listed = store.add_job(Action::Verify, &files, 3, 1).unwrap();
         let scoped = store.add_job(Action::Process, &all(), 10, 2).unwrap();
-        store.start_job(scoped, 3).unwrap();
+        assert!(store.start_job(scoped, 3).unwrap());
         let kept = Kept {
             id: scoped,
             current: 4,

@@ -19,6 +19,8 @@ use super::{BARRIER, Place};
 const HOLD: Duration = Duration::from_millis(50);
 /// How often a file that is being written is looked at.
 const GROWING: Duration = Duration::from_secs(1);
+/// First halves of renames at most; past it, files are being moved out one by one.
+const MOST_HALVES: usize = 256;
 /// Waiting names at most; a guess at what 10 MB hold.
 const MOST_NAMES: usize = 65_536;
 
@@ -145,6 +147,9 @@ impl Settle {
                     self.ready(at.key(), Told::Finished);
                 }
             }
+        }
+        if self.halves.len() > MOST_HALVES {
+            self.ripen_halves(now + HOLD); // second halves come within microseconds, or never
         }
         if self.names.len() + self.moves.len() > MOST_NAMES {
             self.condense();

@@ -37,12 +37,17 @@ const SORTED: &str = include_str!("../schema/sorted.sql");
 /// Name of the database in the state directory.
 pub(crate) const FILE_NAME: &str = "index.db";
 
+/// Ids that are reserved at once; each reservation waits for the disk. After a kill the rest is lost.
+const RESERVE: i64 = 16_384;
+
 /// The writer.
 #[derive(Debug)]
 pub(crate) struct Index {
     connection: Connection,
     directory: PathBuf,
     next_entry: i64,
+    /// Ids below this are on the disk as given.
+    reserved: i64,
     next_dir: u32,
     /// Blocks that the open transaction changed.
     blocks: HashMap<i64, Block>,
@@ -100,10 +105,10 @@ impl Index {
         let after_highest: i64 =
             connection.query_row(&format!("{highest} entry"), [], |row| row.get(0))?;
         let next_dir = connection.query_row(&format!("{highest} dir"), [], |row| row.get(0))?;
+        let next_entry = meta(&connection, "next_entry")?.unwrap_or(1);
         let index = Index {
-            next_entry: meta(&connection, "next_entry")?
-                .unwrap_or(1)
-                .max(after_highest),
+            next_entry: next_entry.max(after_highest),
+            reserved: next_entry,
             next_dir,
             connection,
             directory: directory.to_path_buf(),
@@ -128,6 +133,7 @@ impl Index {
         self.blocks.clear();
         self.next_dir = 1;
         self.next_entry = self.next_entry.max(first_id_after_damage());
+        self.reserved = 0;
         Ok(aside)
     }
 
@@ -166,11 +172,37 @@ impl Index {
                 put.execute(params![number, block.encode()])?;
             }
         }
-        self.set_meta("next_entry", self.next_entry)?;
+        let reserves = self.next_entry > self.reserved;
+        let reserved = self.next_entry + RESERVE;
+        if reserves {
+            self.set_meta("next_entry", reserved)?;
+        }
         self.set_meta("version", version.cast_signed())?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.in_transaction = false;
+        if reserves {
+            self.reserved = reserved;
+            self.sync_log()?;
+        }
         Ok(true)
+    }
+
+    /// Returns the ids that were reserved and not given, at a clean end.
+    pub(crate) fn give_back_ids(&mut self) -> Result<(), IndexError> {
+        if self.next_entry < self.reserved {
+            self.begin()?;
+            self.reserved = self.next_entry;
+            self.set_meta("next_entry", self.reserved)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the log is on the disk. A power cut may take the last commits, which is harmless,
+    /// but not the knowledge which ids were given: those are told as soon as they are committed.
+    fn sync_log(&self) -> Result<(), IndexError> {
+        let path = self.directory.join(format!("{FILE_NAME}-wal"));
+        let synced = File::open(&path).and_then(|log| log.sync_data());
+        synced.map_err(|error| IndexError::State { path, error })
     }
 
     /// Undoes the open transaction.

@@ -146,10 +146,10 @@ impl Keeper {
     }
 
     /// Writes what the crawler has read.
-    pub(super) fn crawled(&mut self, first: Option<Read>) -> Result<(), IndexError> {
-        let mut next = first;
+    pub(super) fn crawled(&mut self) -> Result<(), IndexError> {
         for _ in 0..ANSWERS {
-            let Some(read) = next
+            let Some(read) = self
+                .answer
                 .take()
                 .or_else(|| self.crawler.results().try_recv().ok())
             else {

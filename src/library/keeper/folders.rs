@@ -123,8 +123,12 @@ impl Keeper {
                 self.poll.as_secs()
             ));
         }
-        let text = root.disk.to_text();
-        folder.disk = Some(root.disk.clone());
+        let mut disk = root.disk.clone();
+        if let Some(before) = &folder.disk {
+            disk.keep_uuid_of(before);
+        }
+        let text = disk.to_text();
+        folder.disk = Some(disk);
         folder.root_info = Some(root);
         let (name, dir) = (folder.name.clone(), folder.root);
         self.index.set_folder_identity(&name, &text)?;

@@ -67,6 +67,9 @@ impl Keeper {
         if let Some(error) = listing.broken {
             self.unreadable(dir, error);
         } else {
+            if let Some((_, error)) = listing.unreadable.first() {
+                self.unreadable(dir, *error); // so that it is read again
+            }
             let unreadable = |name: &[u8]| listing.unreadable.iter().any(|(one, _)| **one == *name);
             for name in missing {
                 if !unreadable(&name) {

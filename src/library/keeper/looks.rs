@@ -126,7 +126,10 @@ impl Keeper {
                         });
                     }
                     Ok(None) => {} // a disk mounted below went away: its entries are kept
-                    Err(error) => log::warn!("cannot look at {:?}: {error}", self.show(&spot)),
+                    Err(error) => {
+                        log::warn!("cannot look at {:?}: {error}", self.show(&spot));
+                        self.unreadable(dir, error); // so that it is looked at again
+                    }
                 }
             }
         }

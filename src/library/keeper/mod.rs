@@ -30,7 +30,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 use self::folders::Folder;
 use self::looks::Looks;
 use self::tasks::Tasks;
-use super::crawl::Crawler;
+use super::crawl::{Crawler, Read};
 use super::delta::Delta;
 use super::index::{Index, IndexError, LARGEST_LOG_BYTES};
 use super::mounts::{self, Table};
@@ -139,6 +139,8 @@ pub(crate) struct Keeper {
     next_poll: Instant,
     committed_at: Instant,
     checkpoint_due: bool,
+    /// An answer of the crawler that was received and not yet looked at: none may get lost.
+    answer: Option<Read>,
     /// The state directory fails; when to try again.
     storage_retry: Option<Instant>,
     /// That it fails was said then.
@@ -213,6 +215,7 @@ impl Keeper {
             next_poll: now + parts.poll,
             committed_at: now,
             checkpoint_due: false,
+            answer: None,
             storage_retry: None,
             storage_told: None,
             damaged: false,
@@ -235,7 +238,8 @@ impl Keeper {
                 break;
             }
         }
-        if let Err(error) = self.commit_silently() {
+        let end = self.index.give_back_ids();
+        if let Err(error) = end.and_then(|()| self.commit_silently()) {
             log::error!("the last changes could not be written: {error}");
         }
         self.checkpoint();
@@ -252,16 +256,16 @@ impl Keeper {
         };
         let deadline = self.deadline();
         let mut command = None;
-        let mut read = None;
         if deadline > Instant::now() {
             select! {
                 recv(self.commands) -> received => command = Some(received.unwrap_or(Command::Stop)),
                 recv(wake) -> _ => {}
-                recv(self.crawler.results()) -> received => read = received.ok(),
+                recv(self.crawler.results()) -> received => self.answer = received.ok(),
                 default(deadline.saturating_duration_since(Instant::now())) => {}
             }
         }
         if self.storage_retry.is_some() {
+            let command = command.or_else(|| self.commands.try_recv().ok());
             return Ok(self.while_storage_fails(command));
         }
         for _ in 0..BATCH {
@@ -278,17 +282,19 @@ impl Keeper {
             }
             self.changes(changes)?;
         }
-        self.crawled(read)?;
+        self.crawled()?;
         self.housekeeping()?;
         Ok(false)
     }
 
     /// Returns when to go on although nothing comes in.
     fn deadline(&self) -> Instant {
+        if let Some(retry) = self.storage_retry {
+            return retry;
+        }
         let mut deadline = self.next_check.min(self.next_poll);
         let others = [
             self.publish_at,
-            self.storage_retry,
             (!self.links.is_empty()).then_some(self.committed_at),
             (!self.limbo.is_empty() && self.tasks.is_empty()).then_some(self.limbo_until),
             self.checkpoint_due

@@ -124,6 +124,11 @@ impl Keeper {
 
     /// Handles what must be answered while nothing can be written; tries the storage again.
     pub(super) fn while_storage_fails(&mut self, command: Option<Command>) -> bool {
+        // Everything is read again later; only the number of requests under way must stay right.
+        let answer = self.answer.take();
+        for read in answer.into_iter().chain(self.crawler.results().try_iter()) {
+            self.tasks.end(read.dir, read.serial);
+        }
         match command {
             Some(Command::Stop) => return true,
             Some(Command::Ping(reply)) => super::signal(&reply),
@@ -136,6 +141,13 @@ impl Keeper {
                     self.storage_retry = None;
                     self.shared.write().storage_failure = None;
                     log::info!("the index can be written again, reading everything");
+                    // What was committed and not yet told is not in any delta any more.
+                    self.delta = Delta::default();
+                    for folder in 0..self.folders.len() {
+                        self.delta.note_many(0, folder);
+                    }
+                    let message = "the index can be written again".to_owned();
+                    self.delta.say(message, false);
                     self.start_crawl_of_all(false);
                     self.work_waits = true;
                 }

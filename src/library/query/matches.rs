@@ -1,36 +1,28 @@
 //! Which entries are wanted, as a bit each: for walking an order past what is not.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Connection;
 
 use crate::library::index::IndexError;
 use crate::library::search::{Record, Search};
 
-/// A set of small numbers.
+/// A set of numbers that lie close together, wherever that is.
 #[derive(Debug, Default)]
-pub(crate) struct Bits(Vec<u64>);
+pub(crate) struct Bits(BTreeMap<i64, u128>);
 
 impl Bits {
-    /// Adds a number; one below zero is left out.
     pub(crate) fn insert(&mut self, number: i64) {
-        let Ok(number) = usize::try_from(number) else {
-            return;
-        };
-        let word = number / 64;
-        if word >= self.0.len() {
-            self.0.resize(word + 1, 0);
-        }
-        self.0[word] |= 1 << (number % 64);
+        *self.0.entry(number.div_euclid(128)).or_default() |= 1 << number.rem_euclid(128);
     }
 
     pub(crate) fn has(&self, number: i64) -> bool {
-        usize::try_from(number)
-            .ok()
-            .and_then(|number| Some(self.0.get(number / 64)? >> (number % 64) & 1 == 1))
-            .unwrap_or(false)
+        let word = self.0.get(&number.div_euclid(128));
+        word.is_some_and(|word| word >> number.rem_euclid(128) & 1 == 1)
     }
 }
 
-/// Entries, and the directories that they are in: an eighth of a byte each.
+/// Entries, and the directories that they are in: about a bit each.
 #[derive(Debug, Default)]
 pub(super) struct Matches {
     pub(super) entries: Bits,

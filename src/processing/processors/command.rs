@@ -63,6 +63,8 @@ pub(crate) struct Ran {
     pub(crate) output: String,
     /// Somebody else opened the file for writing meanwhile.
     pub(crate) saw_stranger: bool,
+    /// That would have been seen.
+    pub(crate) guarded: bool,
     /// Bytes that it wrote, where that can be told.
     pub(crate) written: Option<u64>,
 }
@@ -108,6 +110,7 @@ impl Command {
             end,
             exit: None,
             output: String::new(),
+            guarded: true,
             saw_stranger: false,
             written: None,
         };
@@ -174,11 +177,22 @@ fn step_back() -> io::Result<()> {
     /// ioprio_set(2): this process, best effort, last of the eight levels.
     const WHO_PROCESS: libc::c_int = 1;
     const LAST_OF_BEST_EFFORT: libc::c_int = (2 << 13) | 7;
+    const USUAL_DESCRIPTORS: libc::rlim_t = 1024;
     // SAFETY: plain system calls with constant arguments and a static buffer.
     unsafe {
         libc::setpriority(libc::PRIO_PROCESS, 0, 10);
         libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, LAST_OF_BEST_EFFORT);
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        // We have as many descriptors as the system allows; programs that use select(2), or close
+        // all that they could have, need the usual number.
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max.min(USUAL_DESCRIPTORS);
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
         // Where memory runs out, the kernel shall take the command and not the service.
         let score = libc::open(
             c"/proc/self/oom_score_adj".as_ptr(),
@@ -353,6 +367,7 @@ impl<'fd> Running<'fd> {
             end,
             exit: status.and_then(|status| status.code()),
             output,
+            guarded: self.guard.works(),
             saw_stranger: self.guard.saw_stranger(),
             written,
         }

@@ -51,6 +51,11 @@ impl<'fd> Guard<'fd> {
         }
     }
 
+    /// Tells whether a stranger would have been seen from the beginning to now.
+    pub(crate) fn works(&self) -> bool {
+        (1..MOST_LEASES).contains(&self.leases)
+    }
+
     /// Ends the watch; tells whether somebody else opened the file for writing.
     pub(crate) fn saw_stranger(self) -> bool {
         let is_wanted = self.lease.as_ref().is_some_and(Lease::is_wanted);

@@ -69,8 +69,14 @@ impl Queue {
             .collect();
         match self.parts.store.keep(&history, &jobs) {
             Ok(()) => self.troubles.stored(),
-            // The work was done all the same, and the library must know.
-            Err(error) => self.trouble_with_store(&error),
+            // The work was done all the same, and the library must know; where the jobs are is kept
+            // with the next group.
+            Err(error) => {
+                for active in &mut self.active {
+                    active.unkept = true;
+                }
+                self.trouble_with_store(&error);
+            }
         }
         drop(kept_for); // their workers go on
         for report in reports {
@@ -238,7 +244,7 @@ impl Queue {
                 "a job gives up an item that is written to path={:?}",
                 task.item.path
             );
-            active.done(id, true);
+            active.done(id, false);
             self.sweep.signal();
         }
     }

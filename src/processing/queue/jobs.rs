@@ -65,7 +65,9 @@ impl Queue {
                     });
                 }
                 Next::End if active.is_idle() => {
-                    self.end_job(self.turn, JobStatus::Completed);
+                    if !self.end_job(self.turn, JobStatus::Completed) {
+                        break; // what keeps it from ending must be heard of first
+                    }
                     idle = 0;
                 }
                 Next::Later | Next::End => {}
@@ -132,7 +134,9 @@ impl Queue {
                 break;
             };
             let id = pending.job.id;
-            self.parts.store.start_job(id, now_ns())?;
+            if !self.parts.store.start_job(id, now_ns())? {
+                continue; // it was cancelled at this moment
+            }
             let goes_on = pending.job.status == JobStatus::Running;
             let mut active = Active::resume(pending, self.parts.workers);
             active.job.status = JobStatus::Running;
@@ -177,7 +181,8 @@ impl Queue {
         self.parts.figures.set_running_jobs(jobs.collect());
     }
 
-    fn end_job(&mut self, at: usize, status: JobStatus) {
+    /// Ends an active job; tells whether it is over.
+    fn end_job(&mut self, at: usize, status: JobStatus) -> bool {
         let mut active = self.active.remove(at);
         let now = now_ns();
         active.end(status, None, now);
@@ -193,9 +198,17 @@ impl Queue {
             // It was cancelled at this very moment: the order to say so is on its way.
             Ok(false) if status != JobStatus::Cancelled => {
                 self.active.push(active);
-                return;
+                return false;
             }
             Ok(_) => {}
+            // It would go on where it was stored last, so it has not ended for anybody.
+            Err(error) if status != JobStatus::Cancelled => {
+                self.trouble_with_store(&error);
+                active.job.status = JobStatus::Running;
+                active.held_until = Some(Instant::now() + AFTER_ERROR);
+                self.active.push(active);
+                return false;
+            }
             Err(error) => self.trouble_with_store(&error),
         }
         let progress = active.job.progress;
@@ -208,6 +221,7 @@ impl Queue {
         self.show_jobs();
         let event = Event::JobUpdated(active.job.event());
         self.parts.events.publish(event, audience(active.folder()));
+        true
     }
 
     pub(super) fn cancelled(&mut self, id: JobId) {
