@@ -4,6 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+
 use shelfcast::appliance::{Appliance, ApplianceError};
 use shelfcast::config::{self, Command, Config, ConfigErrors};
 use shelfcast::logging::{self, Logging, LoggingError};
@@ -66,9 +68,29 @@ fn run() -> Result<(), Fatal> {
     manager.stopping();
     log::info!("stopping");
     let began = Instant::now();
+    let (stopped, last_resort) = last_resort()?;
     appliance.stop();
+    drop(stopped);
+    drop(last_resort);
     log::info!("stopped took_ms={}", began.elapsed().as_millis());
     Ok(())
+}
+
+/// Ends the process if the sender that is returned still lives after [`STOPS_WITHIN`]: a thread that
+/// hangs in the kernel on a dead disk cannot be joined, and all that matters is on the disk by then.
+fn last_resort() -> Result<(Sender<()>, Handle), Fatal> {
+    let (stopped, ended) = bounded(0);
+    let thread = thread::spawn("last-resort", 128 * 1024, move || {
+        if ended.recv_timeout(STOPS_WITHIN) == Err(RecvTimeoutError::Timeout) {
+            log::error!("a disk does not answer, what waits for it is left behind");
+            #[expect(
+                clippy::exit,
+                reason = "the one way to end threads that hang in the kernel"
+            )]
+            std::process::exit(0);
+        }
+    })?;
+    Ok((stopped, thread))
 }
 
 /// Reads the configuration again; one that is wrong changes nothing.

@@ -58,10 +58,13 @@ mod tests {
     #[test]
     fn what_was_added_is_in_and_nothing_else() {
         let mut bits = Bits::default();
-        for number in [0, 63, 64, 1000, -5] {
+        // After damage ids go on far above those before.
+        let far = 1_800_000_000_000;
+        for number in [0, 63, 64, 1000, far] {
             bits.insert(number);
         }
         let all: Vec<i64> = (-10..2000).filter(|number| bits.has(*number)).collect();
         assert_eq!(all, [0, 63, 64, 1000]);
+        assert!(bits.has(far) && !bits.has(far + 1));
     }
 }
