@@ -137,12 +137,14 @@ impl Appliance {
         metrics.add(processing.figures());
         metrics.add(Arc::new(process::Figures));
         let access = Arc::new(Access::new(&config.access));
+        metrics.add(access.refusals());
         let folders = Arc::clone(&library);
         let parts = Parts {
             events: events.clone(),
             routes: Arc::new(ApiRoutes::new(
                 Arc::clone(&library),
                 Arc::clone(&processing),
+                Arc::clone(&access),
             )),
             gate: Arc::clone(&access) as Arc<dyn http::request::Gate>,
             folders: Arc::new(move |name: &str| folders.has_folder(name)),
@@ -175,16 +177,10 @@ impl Appliance {
     /// what cannot without a restart.
     pub fn reload(&self, before: &Config, now: &Config) {
         self.access.reload(&now.access);
-        let restart = [
-            ("listen", before.listen != now.listen),
-            ("state", before.state != now.state),
-            ("folder", before.folders != now.folders),
-            ("processing", before.processing != now.processing),
-            ("processor", before.processors != now.processors),
-            ("watch", before.watch != now.watch),
-            ("limits", before.limits != now.limits),
-        ];
-        for (key, _) in restart.into_iter().filter(|(_, differs)| *differs) {
+        // The log is reloaded by the process edge.
+        let live = ["access", "log_level", "log_file"];
+        let differences = before.differences(now);
+        for key in differences.into_iter().filter(|key| !live.contains(key)) {
             log::warn!(
                 "the new `{key}` counts from the next start on: systemctl restart shelfcast"
             );

@@ -32,6 +32,7 @@ fn run() -> Result<(), Fatal> {
     };
     let logging = logging::init(&config.log)?;
     let mut signals = Signals::install()?; // before any thread, so that none is missed
+    warn_of(&config);
     let env = |name: &str| std::env::var_os(name);
     let manager = Notifier::new(&env);
     let passed = systemd::listen_fds(&env)?;
@@ -84,8 +85,18 @@ fn reload(appliance: &Appliance, logging: &Logging, before: Config) -> Config {
     if let Err(error) = logging.reload(&now.log) {
         log::error!("{error}");
     }
+    if now.warnings() != before.warnings() {
+        warn_of(&now);
+    }
     appliance.reload(&before, &now);
     now
+}
+
+/// Says what is no mistake, but may not be what the owner wanted.
+fn warn_of(config: &Config) {
+    for warning in config.warnings() {
+        log::warn!("{warning}");
+    }
 }
 
 fn print(text: &str) -> Result<(), Fatal> {

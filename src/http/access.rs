@@ -11,6 +11,10 @@
 //! | … is the `Origin`, where one is sent, our own page or a configured host? | 403 `forbidden_origin` |
 //! | … where a token is set: does it come along? | 401 `unauthorized` |
 //!
+//! The first two are asked of every request, before its body is read ([`Gate`]); the others of
+//! those that change something, once it is known that there is something to change
+//! ([`Access::admit_change`]): a method that a path does not know is told so, whatever it sends.
+//!
 //! The token is sent as `Authorization: Bearer TOKEN` or, where a proxy wants that header for
 //! itself, as `X-Shelfcast-Token: TOKEN`. CORS headers are never sent, so no other origin can ask
 //! for more than a plain form could.
@@ -22,7 +26,6 @@ mod host;
 mod interfaces;
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -31,6 +34,7 @@ use log::warn;
 use super::request::{ApiError, Gate, Request};
 use crate::config::{AccessConfig, Allow};
 use crate::logging::Limited;
+use crate::metrics::{Collect, Counter, Page};
 use host::{Authority, Host, Origin};
 use interfaces::Subnet;
 
@@ -59,15 +63,15 @@ struct Rules {
 #[derive(Debug, Default)]
 pub struct Refusals {
     /// The client's address is not allowed.
-    pub address: AtomicU64,
+    pub address: Counter,
     /// `Host` names another machine, or none.
-    pub host: AtomicU64,
+    pub host: Counter,
     /// A change from a page of another origin.
-    pub origin: AtomicU64,
+    pub origin: Counter,
     /// A change that is not JSON.
-    pub media_type: AtomicU64,
+    pub media_type: Counter,
     /// A change without the token, or with a wrong one.
-    pub token: AtomicU64,
+    pub token: Counter,
 }
 
 impl Access {
@@ -93,21 +97,29 @@ impl Access {
         Arc::clone(&self.refusals)
     }
 
+    /// Decides on a request that changes something, after [`Gate::admit`] has let it in: JSON,
+    /// from our own page, with the token where one is set.
+    ///
+    /// # Errors
+    /// The refusal to send in place of an answer.
+    pub fn admit_change(&self, request: &Request) -> Result<(), ApiError> {
+        let refused = self.check_change(request);
+        refused.map_err(|refusal| self.refuse(refusal, request))
+    }
+
     fn check(&self, request: &Request) -> Result<(), Refusal> {
-        let rules = {
-            let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(&rules)
-        };
+        let rules = self.rules();
         let peer = request.peer.to_canonical();
         let is_own = |address| self.is_own_subnet(address, Instant::now());
         if !rules.allow.iter().any(|allow| allows(*allow, peer, is_own)) {
             return Err(Refusal::Address);
         }
+        server(request, &rules).map(|_| ())
+    }
+
+    fn check_change(&self, request: &Request) -> Result<(), Refusal> {
+        let rules = self.rules();
         let server = server(request, &rules)?;
-        // These three change nothing (RFC 9110 section 9.2.1).
-        if matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS") {
-            return Ok(());
-        }
         if !request.header("content-type").is_some_and(is_json) {
             return Err(Refusal::MediaType);
         }
@@ -120,6 +132,17 @@ impl Access {
             return Err(Refusal::Token);
         }
         Ok(())
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&rules)
+    }
+
+    fn refuse(&self, refusal: Refusal, request: &Request) -> ApiError {
+        refusal.count(&self.refusals);
+        refusal.log(request);
+        refusal.answer(request)
     }
 
     fn is_own_subnet(&self, address: IpAddr, now: Instant) -> bool {
@@ -135,11 +158,25 @@ impl Access {
 
 impl Gate for Access {
     fn admit(&self, request: &Request) -> Result<(), ApiError> {
-        self.check(request).map_err(|refusal| {
-            refusal.count(&self.refusals);
-            refusal.log(request);
-            refusal.answer(request)
-        })
+        self.check(request)
+            .map_err(|refusal| self.refuse(refusal, request))
+    }
+}
+
+impl Collect for Refusals {
+    fn collect(&self, page: &mut Page) {
+        page.counters(
+            "shelfcast_access_refused_total",
+            "Requests refused by the rules of [access], by what was wrong.",
+            "reason",
+            &[
+                ("address", self.address.get()),
+                ("host", self.host.get()),
+                ("media_type", self.media_type.get()),
+                ("origin", self.origin.get()),
+                ("token", self.token.get()),
+            ],
+        );
     }
 }
 
@@ -248,7 +285,7 @@ impl Refusal {
             Refusal::MediaType => &refusals.media_type,
             Refusal::Token => &refusals.token,
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.increment();
     }
 
     /// Says so at most once a minute for each reason, so that a flood of one hides no other.

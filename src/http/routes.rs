@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::access::Access;
 use super::api::{files, history, jobs, library, service};
 use super::request::{ApiError, Request, Response, Routes};
 use crate::library::Library;
@@ -16,15 +17,21 @@ use crate::processing::Processing;
 pub struct ApiRoutes {
     library: Arc<Library>,
     processing: Arc<Processing>,
+    access: Arc<Access>,
 }
 
 impl ApiRoutes {
-    /// Returns routes that ask `library` and `processing`.
+    /// Returns routes that ask `library` and `processing`, and change what `access` lets them.
     #[must_use]
-    pub fn new(library: Arc<Library>, processing: Arc<Processing>) -> ApiRoutes {
+    pub fn new(
+        library: Arc<Library>,
+        processing: Arc<Processing>,
+        access: Arc<Access>,
+    ) -> ApiRoutes {
         ApiRoutes {
             library,
             processing,
+            access,
         }
     }
 
@@ -70,7 +77,11 @@ impl Routes for ApiRoutes {
         let path: Vec<&str> = request.path.trim_start_matches('/').split('/').collect();
         let answered = match request.method.as_str() {
             "GET" => self.get(&path, request),
-            "POST" => self.post(&path, request),
+            // Asked here and nowhere else, so that no route can forget to.
+            "POST" if allowed(&path).contains("POST") => match self.access.admit_change(request) {
+                Ok(()) => self.post(&path, request),
+                Err(refusal) => Some(Err(refusal)),
+            },
             _ => None,
         };
         if let Some(answered) = answered {

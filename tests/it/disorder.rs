@@ -6,8 +6,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -39,6 +41,10 @@ struct Vandal {
     outside: PathBuf,
     /// What it did, for the report.
     done: Vec<String>,
+    /// Files that got another name in this round. Nothing is written to them: where one is written
+    /// through a name that is made and removed before anybody can look at it, no notice tells which
+    /// other names it has.
+    linked: HashSet<u64>,
 }
 
 impl Vandal {
@@ -50,6 +56,7 @@ impl Vandal {
             folders: vec![shelf.path("comics"), shelf.path("music")],
             outside,
             done: Vec::new(),
+            linked: HashSet::new(),
         }
     }
 
@@ -96,6 +103,13 @@ impl Vandal {
         self.chance.one(&all).cloned()
     }
 
+    /// A file that may be written.
+    fn writable(&mut self) -> Option<PathBuf> {
+        let path = self.file()?;
+        let ino = std::fs::metadata(&path).ok()?.ino();
+        (!self.linked.contains(&ino)).then_some(path)
+    }
+
     /// A name in a directory, taken or not; few names, so that they meet.
     fn spot(&mut self) -> PathBuf {
         let name = format!("n{}", self.chance.number(12));
@@ -135,11 +149,15 @@ impl Vandal {
         let path = self.spot();
         let size = self.chance.number(3000);
         self.say("write", &[&path]);
+        let there = std::fs::metadata(&path).map(|there| there.ino());
+        if there.is_ok_and(|ino| self.linked.contains(&ino)) {
+            return Ok(());
+        }
         std::fs::write(path, vec![b'x'; size])
     }
 
     fn append(&mut self) -> std::io::Result<()> {
-        let Some(path) = self.file() else {
+        let Some(path) = self.writable() else {
             return Ok(());
         };
         self.say("append", &[&path]);
@@ -220,6 +238,7 @@ impl Vandal {
         };
         let to = self.spot();
         self.say("link", &[&from, &to]);
+        self.linked.insert(std::fs::metadata(&from)?.ino());
         std::fs::hard_link(from, to)
     }
 
@@ -231,7 +250,7 @@ impl Vandal {
     }
 
     fn touch(&mut self) -> std::io::Result<()> {
-        let Some(path) = self.file() else {
+        let Some(path) = self.writable() else {
             return Ok(());
         };
         let seconds = self.chance.number(4_000_000_000);
@@ -288,6 +307,7 @@ enum Service {
 /// One round: things happen, then it is quiet.
 fn round(shelf: &mut Shelf, follower: &mut Follower, vandal: &mut Vandal, service: Service) {
     vandal.done.clear();
+    vandal.linked.clear();
     let acts = 5 + vandal.chance.number(80);
     let at = vandal.chance.number(acts);
     let hasty = vandal.chance.number(3) > 0;

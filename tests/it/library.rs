@@ -42,7 +42,7 @@ fn what_lies_at_one_end_of_an_order_is_found_in_order() {
     for number in 0..2500 {
         arranged = arranged.file(&format!("music/z{}/yy{number:04}", number % 9));
     }
-    let shelf = arranged.start();
+    let shelf = arranged.without_processing().start();
     let mut expected: Vec<String> = (0..2500)
         .map(|number| format!("music/z{}/yy{number:04}", number % 9))
         .collect();

@@ -5,6 +5,8 @@
     reason = "helpers are shared between modules of this binary"
 )]
 
+mod access;
+mod api;
 mod config;
 mod daemon;
 mod disorder;
@@ -20,11 +22,13 @@ mod library;
 mod log_lines;
 mod logging;
 mod offline;
+mod operation;
 mod polling;
 mod processing;
 mod processors;
 mod restart;
 mod scale;
+mod service;
 mod serving;
 mod soak;
 mod streams;

@@ -217,6 +217,9 @@ fn a_disk_whose_driver_dies_keeps_its_entries() {
         std::fs::write(source.join("a/2"), "x").unwrap();
         shelf.eventually("it is found", |files| files.has("comics/a/2"));
         assert_eq!(shelf.folder_state("comics"), "degraded");
+        shelf.wait("both are processed", || {
+            shelf.find("status=processed").total == 2
+        });
         let before = facts(&shelf);
         driver.kill().unwrap();
         driver.wait().unwrap();
@@ -249,42 +252,15 @@ fn errors_in_reading_are_no_deletions() {
             .start();
         let before = facts(&shelf);
         // Only calls of the thread that crawls, so that the database is left alone.
-        let thread = thread_called(shelf.pid(), "crawl");
-        let inject = format!("inject={call}:error={error}");
-        let mut strace = std::process::Command::new("strace")
-            .args(["-qq", "-o", "/dev/null", "-e", &inject, "-p", &thread])
-            .spawn()
-            .unwrap();
-        let is_traced = || {
-            let status = std::fs::read_to_string(format!("/proc/{thread}/status"));
-            status.is_ok_and(|status| !status.contains("TracerPid:\t0\n"))
-        };
-        assert!(wait_until(PATIENCE, is_traced), "strace cannot attach");
+        let failing = shelf.inject("crawl", &format!("{call}:error={error}"));
         shelf.post("/api/cache/rebuild", &json!({}));
         shelf.eventually_folder_is("comics", "degraded");
         assert_eq!(facts(&shelf), before, "{call} {error}");
-        let pid = rustix::process::Pid::from_child(&strace);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        strace.wait().unwrap();
+        drop(failing);
         shelf.write("comics/a/b/4", "x");
         shelf.eventually_folder_is("comics", "watching");
         assert_eq!(shelf.assert_equals_disk().len(), 4, "{call} {error}");
     }
-}
-
-fn thread_called(pid: i32, name: &str) -> String {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let mut threads = tasks.map(|task| task.unwrap().path());
-    let found = threads.find(|thread| {
-        std::fs::read_to_string(thread.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
-    });
-    found
-        .unwrap()
-        .file_name()
-        .unwrap()
-        .to_str()
-        .unwrap()
-        .to_owned()
 }
 
 #[test]

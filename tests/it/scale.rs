@@ -6,7 +6,7 @@ use crate::helper::{PATIENCE, Shelf};
 
 #[test]
 fn twenty_thousand_files_copied_in_overflow_nothing_and_starve_nobody() {
-    let shelf = Shelf::with(["comics/old"]).start();
+    let shelf = Shelf::with(["comics/old"]).without_processing().start();
     let mut follower = shelf.follow();
     let library = shelf.library();
     let copy = std::thread::Builder::new().spawn(move || {
@@ -46,7 +46,7 @@ fn renaming_a_directory_of_many_files_is_a_small_write() {
     for number in 0..20_000 {
         arranged = arranged.file(&format!("comics/many/{}/{number}", number % 50));
     }
-    let shelf = arranged.start();
+    let shelf = arranged.without_processing().start();
     let before = shelf.files().ids();
     let stream = shelf.stream();
     let written = shelf.bytes_written();

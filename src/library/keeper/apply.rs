@@ -132,6 +132,7 @@ impl Keeper {
             processed_at: None,
             ..row.clone()
         };
+        self.under_way.remove(&row.id);
         self.update_entry(row, now)?;
         self.work_waits = true;
         Ok(())
@@ -219,6 +220,7 @@ impl Keeper {
         let Some(row) = self.index.entry(id)? else {
             return Ok(());
         };
+        self.under_way.remove(&id);
         self.index.remove_entry(id)?;
         self.look_at_links(id, row.meta.identity, None)?; // it may have been written through this name last
         let folder = self.count_out(

@@ -19,7 +19,7 @@ mod reports;
 mod storage;
 mod tasks;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -38,7 +38,7 @@ use super::tree::DirId;
 use super::view::Shared;
 use super::work::Report;
 use crate::events::limiter::RateLimit;
-use crate::events::types::{FileProcessed, WatcherStatus};
+use crate::events::types::{FileProcessed, Status, WatcherStatus};
 use crate::watch::{Change, Watch};
 
 /// `cache_updated` at most 10 a second: a burst of 3, then 7 a second.
@@ -117,6 +117,8 @@ pub(crate) struct Keeper {
     /// Earliest time of the next `cache_updated`, while one waits.
     publish_at: Option<Instant>,
     processed: Vec<(FileProcessed, usize)>,
+    /// What entries were before a worker took them, so that one that is given back is that again.
+    under_way: HashMap<EntryId, Status>,
     status: Option<WatcherStatus>,
     status_at: Instant,
     /// Something that the state of the watcher says has changed.
@@ -193,6 +195,7 @@ impl Keeper {
             limit: RateLimit::new(EVENT_BURST, EVENTS_PER_SECOND),
             publish_at: None,
             processed: Vec::new(),
+            under_way: HashMap::new(),
             status: None,
             status_at: now,
             status_changed: true,

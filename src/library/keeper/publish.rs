@@ -186,7 +186,7 @@ impl Keeper {
         }
     }
 
-    fn watcher_status(&self) -> WatcherStatus {
+    pub(super) fn watcher_status(&self) -> WatcherStatus {
         let view = self.shared.read();
         let mut folders: Vec<FolderStatus> = self
             .folders
@@ -214,9 +214,9 @@ impl Keeper {
         let enabled = view.enabled;
         drop(view);
         for (status, folder) in folders.iter_mut().zip(&self.folders) {
-            status.state = if folder.root_info.is_none() {
+            status.state = if folder.away.is_some() {
                 WatchState::Offline
-            } else if self.is_being_read(folder) {
+            } else if folder.root_info.is_none() || self.is_being_read(folder) {
                 WatchState::Crawling
             } else if folder.message().is_some() || status.polled > 0 {
                 WatchState::Degraded

@@ -12,20 +12,23 @@ use crate::watch::Told;
 impl Keeper {
     pub(super) fn report(&mut self, report: Report) -> Result<(), IndexError> {
         match report {
-            Report::Started(id) => self.set_status(id, Status::Processing),
+            Report::Started(id) => self.started(id),
             Report::Released(id) => {
-                let processing = self
-                    .index
-                    .entry(id)?
-                    .is_some_and(|row| row.status == Status::Processing);
-                if processing {
-                    self.set_status(id, Status::Unprocessed)?;
-                }
-                Ok(())
+                // Without a note it was changed meanwhile, and is unprocessed for that.
+                let before = self.under_way.remove(&id);
+                before.map_or(Ok(()), |before| self.set_status(id, before))
             }
             Report::Waiting(id, reason) => self.set_waiting(id, reason),
             Report::Finished(finished) => self.finished(finished),
         }
+    }
+
+    fn started(&mut self, id: EntryId) -> Result<(), IndexError> {
+        if let Some(row) = self.index.entry(id)? {
+            self.under_way.entry(id).or_insert(row.status);
+            self.set_status(id, Status::Processing)?;
+        }
+        Ok(())
     }
 
     fn set_status(&mut self, id: EntryId, status: Status) -> Result<(), IndexError> {
@@ -57,6 +60,7 @@ impl Keeper {
     }
 
     fn finished(&mut self, report: Finished) -> Result<(), IndexError> {
+        self.under_way.remove(&report.id);
         let Some(mut row) = self.index.entry(report.id)? else {
             return Ok(()); // it is gone; the result is for nobody
         };

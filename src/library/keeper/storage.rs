@@ -88,6 +88,8 @@ impl Keeper {
         view.waiting.clear();
         view.finished.clear();
         drop(view);
+        let status = self.watcher_status();
+        self.shared.write().status = status;
         self.bulk = self.index.is_empty()?;
         if self.bulk {
             self.index.prepare_bulk()?;

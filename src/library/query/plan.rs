@@ -17,8 +17,8 @@ use crate::library::walk::{Direction, Walk};
 
 /// Up to so many entries are gathered and sorted; a guess at where that costs as much as a walk.
 const FEW: u64 = 2_000;
-/// Entries that a walk passes over before it is worth to read the search blocks, which costs as much
-/// (measured: 5 ms of 1,000,000 entries are about so many rows).
+/// Entries that a walk passes over before the search blocks are read; a guess at where that costs as
+/// much.
 const PASSED_OVER: usize = 5_000;
 
 /// A query with its names resolved.

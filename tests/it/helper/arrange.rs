@@ -87,6 +87,11 @@ impl Arrangement {
         self
     }
 
+    /// Lets nothing be processed unless it is asked for: for tests of the list alone.
+    pub fn without_processing(self) -> Arrangement {
+        self.config("[processing]\nautomatic = false\n")
+    }
+
     /// Adds lines to the `[[folder]]` table of a folder, for example `ignore = ["drafts/**"]`.
     pub fn folder_options(mut self, name: &str, lines: &str) -> Arrangement {
         self.note_folder(name);

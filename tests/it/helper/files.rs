@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use super::http;
 
+/// The largest page that there is.
+const PAGE: usize = 1000;
+
 /// All entries that a query finds, all pages of it.
 #[derive(Clone, Debug)]
 pub struct Files {
@@ -29,7 +32,7 @@ impl Files {
         let mut files: Option<Files> = None;
         let mut cursor = String::new();
         loop {
-            let target = format!("/api/files?limit=1000&{query}{cursor}");
+            let target = format!("/api/files?limit={PAGE}&{query}{cursor}");
             let page = http::try_ask(address, "GET", &target, None)?.json();
             let mut entries = page["files"].as_array().cloned().unwrap_or_default();
             let all = files.get_or_insert_with(|| Files {
@@ -82,6 +85,11 @@ impl Files {
 
     pub fn has(&self, path: &str) -> bool {
         self.get(path).is_some()
+    }
+
+    /// Tells whether one answer had all of it.
+    pub fn is_one_page(&self) -> bool {
+        self.len() <= PAGE
     }
 
     pub fn len(&self) -> usize {

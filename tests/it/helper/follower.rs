@@ -15,6 +15,9 @@ pub struct Follower {
     stream: Stream,
     entries: BTreeMap<i64, Value>,
     last_event_id: String,
+    /// The list was read in one page, and so as it was at one moment. Of several pages the later ones
+    /// may be ahead of the id of the first, and what is then applied once more changes nothing.
+    is_exact: bool,
     /// How often it had to read the list.
     pub reads: u32,
 }
@@ -26,6 +29,7 @@ impl Follower {
             address,
             stream: open(address, &files.last_event_id),
             last_event_id: files.last_event_id.clone(),
+            is_exact: files.is_one_page(),
             entries: by_id(files),
             reads: 1,
         }
@@ -68,6 +72,7 @@ impl Follower {
             if again {
                 let files = Files::ask(self.address, "");
                 self.last_event_id.clone_from(&files.last_event_id);
+                self.is_exact = files.is_one_page();
                 self.entries = by_id(files);
                 self.reads += 1;
                 continue;
@@ -84,16 +89,23 @@ impl Follower {
             for entry in data[key].as_array().into_iter().flatten() {
                 let id = entry["id"].as_i64().unwrap();
                 let before = self.entries.insert(id, entry.clone());
-                let known = before.is_some();
-                assert_eq!(known, key == "changed", "{key}: {entry}, known: {before:?}");
+                let fits = before.is_some() == (key == "changed");
+                assert!(fits || !self.is_exact, "{key}: {entry}, known: {before:?}");
             }
         }
         for id in data["removed"].as_array().into_iter().flatten() {
             let before = self.entries.remove(&id.as_i64().unwrap());
-            assert!(before.is_some(), "removed but never there: {id}");
+            assert!(
+                before.is_some() || !self.is_exact,
+                "removed but never there: {id}"
+            );
         }
         let total = data["total"].as_u64().unwrap();
-        assert_eq!(total, self.entries.len() as u64, "total after {data}");
+        let have = self.entries.len() as u64;
+        assert!(
+            total == have || !self.is_exact,
+            "{total} in all, {have} here after {data}"
+        );
     }
 }
 

@@ -17,6 +17,7 @@
 
 mod arrange;
 pub mod disk;
+mod faults;
 mod files;
 pub mod follower;
 pub mod http;

@@ -53,12 +53,6 @@ pub fn bind(from: &Path, to: &Path) {
     run("mount", &["--bind", text(from), text(to)]);
 }
 
-/// Runs mount(8) where it may well be refused; tells whether it was not.
-pub fn run_mount(arguments: &[&str]) -> bool {
-    let output = std::process::Command::new("mount").args(arguments).output();
-    output.is_ok_and(|output| output.status.success())
-}
-
 /// A path of a test is plain text.
 pub fn text(path: &Path) -> &str {
     path.to_str().expect("a temporary path is UTF-8")

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::faults::Injection;
 use super::http::{self, Answer};
 use super::service::{Launch, Service};
 use super::{Arrangement, Files, Follower, PATIENCE, Stream, disk, wait_until};
@@ -286,6 +287,11 @@ impl Shelf {
 
     pub fn has_ended(&mut self) -> bool {
         self.service.as_mut().is_none_or(Service::has_ended)
+    }
+
+    /// Makes system calls of one thread fail until what is returned is dropped; needs strace.
+    pub fn inject(&self, thread: &str, fault: &str) -> Injection {
+        Injection::start(self.pid(), thread, fault)
     }
 
     pub fn log(&self) -> String {
