@@ -75,6 +75,15 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, ApiError> {
         }
         headers.push(header_line(line)?);
     }
+    let hosts = count(&headers, "host");
+    if hosts > 1 || (hosts == 0 && version == Version::Http11) {
+        return Err(bad("exactly one Host header is needed"));
+    }
+    if let Some(authority) = authority(&target) {
+        // It counts, whatever the header says (RFC 9112 section 3.2.2).
+        headers.retain(|(name, _)| name != "host");
+        headers.push(("host".to_owned(), authority.to_owned()));
+    }
     let (path, query) = target_parts(&target)?;
     let mut head = Head {
         method,
@@ -84,10 +93,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, ApiError> {
         version,
         body_bytes: 0,
     };
-    let hosts = count(&head.headers, "host");
-    if hosts > 1 || (hosts == 0 && version == Version::Http11) {
-        return Err(bad("exactly one Host header is needed"));
-    }
     head.body_bytes = body_bytes(&head)?;
     Ok(head)
 }
@@ -142,6 +147,12 @@ fn header_line(line: &[u8]) -> Result<(String, String), ApiError> {
         String::from_utf8_lossy(name).to_ascii_lowercase(),
         String::from_utf8_lossy(value).into_owned(),
     ))
+}
+
+/// Returns the host and port of a target that is a whole URL, as for a proxy.
+fn authority(target: &str) -> Option<&str> {
+    let rest = target.strip_prefix("http://")?;
+    Some(&rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())])
 }
 
 fn target_parts(target: &str) -> Result<(String, Vec<(String, String)>), ApiError> {
@@ -257,6 +268,20 @@ mod tests {
         );
         assert_eq!(head.header("x-y"), Some("v"));
         assert!(head.keeps_alive());
+    }
+
+    #[test]
+    fn a_target_that_is_a_whole_url_names_the_host() {
+        let head = parsed("GET http://evil:80/a?b=c HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        assert_eq!(
+            (head.path.as_str(), head.header("host")),
+            ("/a", Some("evil:80"))
+        );
+        let head = parsed("GET http://nas HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        assert_eq!(
+            (head.path.as_str(), head.header("host")),
+            ("/", Some("nas"))
+        );
     }
 
     #[test]

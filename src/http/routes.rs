@@ -74,7 +74,12 @@ impl Routes for ApiRoutes {
         if let Some(response) = page::answer(request) {
             return response;
         }
-        let path: Vec<&str> = request.path.trim_start_matches('/').split('/').collect();
+        let path: Vec<&str> = request
+            .path
+            .strip_prefix('/')
+            .unwrap_or_default()
+            .split('/')
+            .collect();
         let answered = match request.method.as_str() {
             "GET" => self.get(&path, request),
             // Asked here and nowhere else, so that no route can forget to.
