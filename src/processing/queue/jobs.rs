@@ -65,8 +65,11 @@ impl Queue {
                     });
                 }
                 Next::End if active.is_idle() => {
-                    self.end_job(self.turn, JobStatus::Completed);
-                    idle = 0;
+                    // One that was cancelled at this moment stays until its order is taken, which
+                    // happens only when we are through here.
+                    if self.end_job(self.turn, JobStatus::Completed) {
+                        idle = 0;
+                    }
                 }
                 Next::Later | Next::End => {}
             }
@@ -177,7 +180,8 @@ impl Queue {
         self.parts.figures.set_running_jobs(jobs.collect());
     }
 
-    fn end_job(&mut self, at: usize, status: JobStatus) {
+    /// Ends a job; false if it was cancelled at this very moment, then it stays.
+    fn end_job(&mut self, at: usize, status: JobStatus) -> bool {
         let mut active = self.active.remove(at);
         let now = now_ns();
         active.end(status, None, now);
@@ -193,7 +197,7 @@ impl Queue {
             // It was cancelled at this very moment: the order to say so is on its way.
             Ok(false) if status != JobStatus::Cancelled => {
                 self.active.push(active);
-                return;
+                return false;
             }
             Ok(_) => {}
             Err(error) => self.trouble_with_store(&error),
@@ -208,6 +212,7 @@ impl Queue {
         self.show_jobs();
         let event = Event::JobUpdated(active.job.event());
         self.parts.events.publish(event, audience(active.folder()));
+        true
     }
 
     pub(super) fn cancelled(&mut self, id: JobId) {
