@@ -5,7 +5,7 @@
 //! created waits a moment, since its writer will most often close it within it; a file being
 //! written is looked at once a second. Whatever waits is due as soon as a barrier arrives.
 //!
-//! Memory is bounded: past [`MOST_NAMES`] waiting names, names become "the whole directory".
+//! Memory is bounded: past 65,536 waiting names, names become "the whole directory".
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};

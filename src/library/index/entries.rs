@@ -163,14 +163,50 @@ impl Index {
         Ok(lowest.optional()?)
     }
 
-    /// Returns the entries that have `fingerprint`, lowest id first.
-    pub(crate) fn entries_by_fingerprint(
+    /// Returns the lowest entry that has `fingerprint`.
+    pub(crate) fn lowest_of(&self, fingerprint: &[u8; 32]) -> Result<Option<EntryRow>, IndexError> {
+        let sql = format!("SELECT {COLUMNS} FROM entry WHERE fingerprint = ?1 ORDER BY id LIMIT 1");
+        let mut find = self.connection.prepare_cached(&sql)?;
+        Ok(find
+            .query_row(params![fingerprint], EntryRow::read)
+            .optional()?)
+    }
+
+    /// Returns the entries other than `lowest` that have `fingerprint` and are no duplicates; there
+    /// are never many.
+    pub(crate) fn originals_of(
         &self,
         fingerprint: &[u8; 32],
+        lowest: EntryId,
     ) -> Result<Vec<EntryRow>, IndexError> {
-        let sql = format!("SELECT {COLUMNS} FROM entry WHERE fingerprint = ?1 ORDER BY id");
+        let sql = format!(
+            "SELECT {COLUMNS} FROM entry
+             WHERE fingerprint = ?1 AND duplicate_of IS NULL AND id <> ?2"
+        );
         let mut find = self.connection.prepare_cached(&sql)?;
-        let rows = find.query_map(params![fingerprint], EntryRow::read)?;
+        let rows = find.query_map(params![fingerprint, lowest.0], EntryRow::read)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Makes all duplicates of a content those of `lowest`; returns their number, and the first
+    /// `most` of them.
+    pub(crate) fn lead_to(
+        &mut self,
+        fingerprint: &[u8; 32],
+        lowest: EntryId,
+        most: usize,
+    ) -> Result<(Vec<EntryId>, u64), IndexError> {
+        const ELSEWHERE: &str = "fingerprint = ?1 AND duplicate_of <> ?2 AND id <> ?2";
+        self.begin()?;
+        let sql = format!("SELECT id FROM entry WHERE {ELSEWHERE} LIMIT {most}");
+        let mut find = self.connection.prepare_cached(&sql)?;
+        let ids = find.query_map(params![fingerprint, lowest.0], |row| {
+            Ok(EntryId(row.get(0)?))
+        })?;
+        let ids = ids.collect::<Result<_, _>>()?;
+        let sql = format!("UPDATE entry SET duplicate_of = ?2 WHERE {ELSEWHERE}");
+        let mut update = self.connection.prepare_cached(&sql)?;
+        let number = update.execute(params![fingerprint, lowest.0])?;
+        Ok((ids, number as u64))
     }
 }

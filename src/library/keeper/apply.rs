@@ -234,10 +234,10 @@ impl Keeper {
         view.waiting.remove(&id);
         view.finished.remove(&id);
         drop(view);
-        match row.fingerprint {
-            Some(fingerprint) if row.duplicate_of.is_none() => self.promote(&fingerprint),
-            _ => Ok(()),
+        if row.duplicate_of.is_none() {
+            self.regroup.extend(row.fingerprint);
         }
+        Ok(())
     }
 
     /// Writes `now` in place of `before`, which has the same id and place; keeps the counts, and
@@ -277,44 +277,18 @@ impl Keeper {
         if before.fingerprint == now.fingerprint {
             return Ok(());
         }
-        if let (Some(fingerprint), true) = (&now.fingerprint, demotes.is_some()) {
-            self.promote(fingerprint)?; // this entry is the lowest of its content now
+        if demotes.is_some() {
+            self.regroup.extend(now.fingerprint); // this entry is the lowest of its content now
         }
-        match &before.fingerprint {
-            Some(fingerprint) if before.duplicate_of.is_none() => self.promote(fingerprint),
-            _ => Ok(()),
-        }
-    }
-
-    /// Makes the lowest entry of a content the one that the others are duplicates of.
-    fn promote(&mut self, fingerprint: &[u8; 32]) -> Result<(), IndexError> {
-        let rows = self.index.entries_by_fingerprint(fingerprint)?;
-        let lowest = rows.first().map(|row| row.id);
-        for row in rows {
-            let duplicate_of = lowest.filter(|lowest| *lowest != row.id);
-            if row.duplicate_of == duplicate_of {
-                continue;
-            }
-            let now = EntryRow {
-                duplicate_of,
-                ..row.clone()
-            };
-            self.index.update_entry(&now)?;
-            self.count_out(
-                row.dir,
-                row.status,
-                row.duplicate_of.is_some(),
-                row.meta.size,
-            );
-            let folder = self.count_in(row.dir, row.status, duplicate_of.is_some(), row.meta.size);
-            self.delta.note(row.id, Difference::Changed, folder);
+        if before.duplicate_of.is_none() {
+            self.regroup.extend(before.fingerprint);
         }
         Ok(())
     }
 
     // Counts.
 
-    fn count_in(&self, dir: DirId, status: Status, duplicate: bool, size: u64) -> usize {
+    pub(super) fn count_in(&self, dir: DirId, status: Status, duplicate: bool, size: u64) -> usize {
         let mut view = self.shared.write();
         let Some(known) = view.tree.get_mut(dir) else {
             return 0;
@@ -328,7 +302,13 @@ impl Keeper {
         folder
     }
 
-    fn count_out(&self, dir: DirId, status: Status, duplicate: bool, size: u64) -> usize {
+    pub(super) fn count_out(
+        &self,
+        dir: DirId,
+        status: Status,
+        duplicate: bool,
+        size: u64,
+    ) -> usize {
         let mut view = self.shared.write();
         let Some(known) = view.tree.get_mut(dir) else {
             return 0;

@@ -11,6 +11,7 @@
 mod apply;
 mod crawling;
 mod directories;
+mod duplicates;
 mod folders;
 mod listing;
 mod looks;
@@ -117,6 +118,8 @@ pub(crate) struct Keeper {
     /// Earliest time of the next `cache_updated`, while one waits.
     publish_at: Option<Instant>,
     processed: Vec<(FileProcessed, usize)>,
+    /// Contents whose lowest entry may be another than before.
+    regroup: HashSet<[u8; 32]>,
     /// What entries were before a worker took them, so that one that is given back is that again.
     under_way: HashMap<EntryId, Status>,
     status: Option<WatcherStatus>,
@@ -195,6 +198,7 @@ impl Keeper {
             limit: RateLimit::new(EVENT_BURST, EVENTS_PER_SECOND),
             publish_at: None,
             processed: Vec::new(),
+            regroup: HashSet::new(),
             under_way: HashMap::new(),
             status: None,
             status_at: now,

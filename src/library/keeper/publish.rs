@@ -19,6 +19,7 @@ impl Keeper {
     /// id of the event that told of it. Where the last event was too short a time ago, both wait, and
     /// readers see the state before; only processing does not wait for that.
     pub(super) fn publish(&mut self, now: Instant) -> Result<(), IndexError> {
+        self.regroup()?;
         if self.delta.is_empty() {
             self.publish_at = None;
             return self.commit(None);
@@ -87,6 +88,7 @@ impl Keeper {
     /// Commits what workers wait for or have done, before the event that tells of it: what a file
     /// takes from its last byte to its result must not depend on the rate of events.
     pub(super) fn commit_early(&mut self) -> Result<(), IndexError> {
+        self.regroup()?;
         let shared = std::sync::Arc::clone(&self.shared);
         let mut view = shared.write();
         if self.index.commit(view.version + 1)? {
@@ -113,6 +115,7 @@ impl Keeper {
 
     /// Commits without an event, where nobody reads yet or nothing that they see has changed.
     pub(super) fn commit_silently(&mut self) -> Result<(), IndexError> {
+        self.regroup()?;
         self.commit(None)
     }
 
