@@ -65,8 +65,10 @@ impl Queue {
                     });
                 }
                 Next::End if active.is_idle() => {
+                    // One that was cancelled at this moment stays until that order is taken, which
+                    // happens only when we are through here.
                     if !self.end_job(self.turn, JobStatus::Completed) {
-                        break; // what keeps it from ending must be heard of first
+                        break;
                     }
                     idle = 0;
                 }
