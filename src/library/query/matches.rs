@@ -1,24 +1,37 @@
 //! Which entries are wanted, as a bit each: for walking an order past what is not.
 
-use std::collections::BTreeMap;
-
 use rusqlite::Connection;
 
 use crate::library::index::IndexError;
 use crate::library::search::{Record, Search};
 
-/// A set of numbers that lie close together, wherever that is.
+/// A set of numbers that lie close together, wherever that is; quick to fill in their order, which is
+/// that of a scan.
 #[derive(Debug, Default)]
-pub(crate) struct Bits(BTreeMap<i64, u128>);
+pub(crate) struct Bits(Vec<(i64, u128)>);
 
 impl Bits {
     pub(crate) fn insert(&mut self, number: i64) {
-        *self.0.entry(number.div_euclid(128)).or_default() |= 1 << number.rem_euclid(128);
+        let (word, bit) = (number.div_euclid(128), 1 << number.rem_euclid(128));
+        match self.0.last_mut() {
+            Some((last, bits)) if *last == word => *bits |= bit,
+            Some((last, _)) if *last > word => match self.find(word) {
+                Ok(at) => self.0[at].1 |= bit,
+                Err(at) => self.0.insert(at, (word, bit)),
+            },
+            _ => self.0.push((word, bit)),
+        }
     }
 
     pub(crate) fn has(&self, number: i64) -> bool {
-        let word = self.0.get(&number.div_euclid(128));
-        word.is_some_and(|word| word >> number.rem_euclid(128) & 1 == 1)
+        let bits = self
+            .find(number.div_euclid(128))
+            .map_or(0, |at| self.0[at].1);
+        bits >> number.rem_euclid(128) & 1 == 1
+    }
+
+    fn find(&self, word: i64) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&word, |(word, _)| *word)
     }
 }
 
@@ -60,11 +73,11 @@ mod tests {
         let mut bits = Bits::default();
         // After damage ids go on far above those before.
         let far = 1_800_000_000_000;
-        for number in [0, 63, 64, 1000, far] {
+        for number in [64, 0, 1000, 63, far, 127] {
             bits.insert(number);
         }
         let all: Vec<i64> = (-10..2000).filter(|number| bits.has(*number)).collect();
-        assert_eq!(all, [0, 63, 64, 1000]);
+        assert_eq!(all, [0, 63, 64, 127, 1000]);
         assert!(bits.has(far) && !bits.has(far + 1));
     }
 }
