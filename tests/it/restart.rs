@@ -177,14 +177,14 @@ fn an_index_damaged_while_it_is_used_is_set_aside() {
 #[test]
 fn a_full_state_directory_is_said_and_recovered_from() {
     in_private_mounts(|| {
-        let arranged = Shelf::with(["comics/1"]);
+        let arranged = Shelf::with(["comics/1"]).without_processing();
         let state = arranged.directory().join("small");
-        mount_memory_of(&state, "3m");
+        mount_memory_of(&state, "8m");
         let shelf = arranged.state_in(&state).start();
         let stream = shelf.stream();
         let filler = state.join("filler");
         // As large as fits.
-        assert!(std::fs::write(&filler, vec![0; 8 * 1024 * 1024]).is_err());
+        assert!(std::fs::write(&filler, vec![0; 16 * 1024 * 1024]).is_err());
         for number in 0..2000 {
             shelf.write(&format!("comics/new/{number}"), "x");
         }
