@@ -132,17 +132,18 @@ impl Tree {
         self.attach(id);
     }
 
+    /// Returns the parent and the name of a directory; none for a root, or one that is not known.
+    pub(crate) fn place_of(&self, dir: DirId) -> Option<(DirId, Box<[u8]>)> {
+        let known = self.dirs.get(&dir)?;
+        Some((known.parent?, known.name.clone()))
+    }
+
     /// Takes `dir` out of its parent; it and what is below stay known until it is attached again or
     /// removed.
     pub(crate) fn detach(&mut self, dir: DirId) {
-        let Some((parent, name)) = self
-            .dirs
-            .get(&dir)
-            .map(|dir| (dir.parent, dir.name.clone()))
-        else {
+        let Some((parent, name)) = self.place_of(dir) else {
             return;
         };
-        let Some(parent) = parent else { return };
         if let Ok(at) = self.position(self.children(parent), &name)
             && let Some(parent) = self.dirs.get_mut(&parent)
             && parent.children.get(at) == Some(&dir)
@@ -244,14 +245,9 @@ impl Tree {
     }
 
     fn attach(&mut self, dir: DirId) {
-        let Some((parent, name)) = self
-            .dirs
-            .get(&dir)
-            .map(|dir| (dir.parent, dir.name.clone()))
-        else {
+        let Some((parent, name)) = self.place_of(dir) else {
             return;
         };
-        let Some(parent) = parent else { return };
         match self.position(self.children(parent), &name) {
             Ok(_) => debug_assert!(false, "two directories of one name"),
             Err(at) => {

@@ -331,9 +331,7 @@ impl Keeper {
 
     /// Returns where the tree has a directory; none for the root of a folder.
     pub(super) fn spot_of(&self, dir: DirId) -> Option<Spot> {
-        let view = self.shared.read();
-        let known = view.tree.get(dir)?;
-        Some((known.parent?, known.name.clone()))
+        self.shared.read().tree.place_of(dir)
     }
 
     pub(super) fn unreadable(&mut self, dir: DirId, error: Errno) {
