@@ -33,6 +33,23 @@ fn an_empty_file_gives_the_defaults() {
 }
 
 #[test]
+fn an_address_that_another_takes_along_is_not_listened_on_twice() {
+    let config = Desk::new()
+        .file(
+            r#"listen = ["0.0.0.0:5000", "127.0.0.1:5000", "[::]:5000", "127.0.0.1:5001", "127.0.0.1:5001"]
+            "#,
+        )
+        .unwrap();
+    let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen.len(), 2, "{listen:?}");
+    assert!(config.listen[0].ip().is_unspecified(), "{listen:?}");
+    assert_eq!(listen[1], "127.0.0.1:5001");
+    // The kernel gives each of these a port of its own.
+    let ports = "listen = [\"127.0.0.1:0\", \"0.0.0.0:0\"]\n";
+    assert_eq!(Desk::new().file(ports).unwrap().listen.len(), 2);
+}
+
+#[test]
 fn a_full_file_is_taken_as_written() {
     let desk = Desk::new();
     desk.directory("comics");
