@@ -7,7 +7,7 @@
 
 use super::body::read_body;
 use super::door;
-use super::head::{self, Head, Version};
+use super::head::{self, Body, Head, Version};
 use super::request::{ApiError, Request, Response};
 use super::router::{self, Answer};
 use super::server::Shared;
@@ -227,7 +227,7 @@ fn one_request(
     };
     let keeps_alive = head.keeps_alive() && !shared.stopping.load(SeqCst);
     let is_head = head.method == "HEAD";
-    let (body_bytes, expect) = (head.body_bytes, head.header("expect").map(str::to_owned));
+    let (body, expect) = (head.body, head.header("expect").map(str::to_owned));
     let mut request = Request {
         method: if is_head {
             "GET".to_owned()
@@ -244,19 +244,19 @@ fn one_request(
         .parts
         .gate
         .admit(&request)
-        .and_then(|()| read_body(&mut connection, body_bytes, expect.as_deref(), shared));
+        .and_then(|()| read_body(&mut connection, body, expect.as_deref(), shared));
     let mut after = if keeps_alive {
         After::Keep
     } else {
         After::Close
     };
     let answer = match read {
-        Ok(body) => {
-            request.body = body;
+        Ok(bytes) => {
+            request.body = bytes;
             router::answer(&request, is_head, shared)
         }
         Err(error) => {
-            if body_bytes > 0 {
+            if body != Body::NONE {
                 after = After::CloseGently; // what follows is not a request
             }
             Answer::Whole(error.into())
