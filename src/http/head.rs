@@ -20,8 +20,21 @@ pub(super) struct Head {
     /// Names in lower case.
     pub(super) headers: Vec<(String, String)>,
     pub(super) version: Version,
-    /// Declared length of the body.
-    pub(super) body_bytes: u64,
+    pub(super) body: Body,
+}
+
+/// How long the body is, as the head tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    /// This many bytes; 0 where nothing is said.
+    Bytes(u64),
+    /// It comes in chunks, each with its length.
+    Chunked,
+}
+
+impl Body {
+    /// The length of no body at all.
+    pub(super) const NONE: Body = Body::Bytes(0);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,9 +104,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, ApiError> {
         query,
         headers,
         version,
-        body_bytes: 0,
+        body: Body::NONE,
     };
-    head.body_bytes = body_bytes(&head)?;
+    head.body = body(&head)?;
     Ok(head)
 }
 
@@ -151,13 +164,18 @@ fn header_line(line: &[u8]) -> Result<(String, String), ApiError> {
 
 /// Returns the host and port of a target that is a whole URL, as for a proxy.
 fn authority(target: &str) -> Option<&str> {
-    let rest = target.strip_prefix("http://")?;
+    let rest = without_scheme(target)?;
     Some(&rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())])
+}
+
+fn without_scheme(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_at_checked("http://".len())?;
+    scheme.eq_ignore_ascii_case("http://").then_some(rest)
 }
 
 fn target_parts(target: &str) -> Result<(String, Vec<(String, String)>), ApiError> {
     // A client that takes us for a proxy sends the whole URL.
-    let target = match target.strip_prefix("http://") {
+    let target = match without_scheme(target) {
         Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),
         None => target,
     };
@@ -206,26 +224,38 @@ fn digit(byte: u8) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-fn body_bytes(head: &Head) -> Result<u64, ApiError> {
-    if count(&head.headers, "transfer-encoding") > 0 {
-        return Err(ApiError::new(
-            411,
-            "length_required",
-            "send the body with a Content-Length, not in chunks",
-        ));
+fn body(head: &Head) -> Result<Body, ApiError> {
+    let of_name = |wanted: &'static str| {
+        let headers = head.headers.iter();
+        headers
+            .filter(move |(name, _)| name == wanted)
+            .map(|(_, value)| value)
+    };
+    let mut lengths = of_name("content-length");
+    let length = lengths.next();
+    let mut codings = of_name("transfer-encoding");
+    if let Some(coding) = codings.next() {
+        // Whoever reads the one and whoever reads the other would see different requests.
+        if length.is_some() || codings.next().is_some() || head.version == Version::Http10 {
+            return Err(bad(
+                "Transfer-Encoding goes with HTTP/1.1 and without Content-Length",
+            ));
+        }
+        if !coding.eq_ignore_ascii_case("chunked") {
+            let message = "of transfer codings only chunked is understood";
+            return Err(ApiError::new(501, "transfer_coding", message));
+        }
+        return Ok(Body::Chunked);
     }
-    let mut lengths = head
-        .headers
-        .iter()
-        .filter(|(name, _)| name == "content-length");
-    let Some((_, length)) = lengths.next() else {
-        return Ok(0);
+    let Some(length) = length else {
+        return Ok(Body::NONE);
     };
     if lengths.next().is_some() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(bad("Content-Length is not one number"));
     }
     length
         .parse()
+        .map(Body::Bytes)
         .map_err(|_| bad("Content-Length is not one number"))
 }
 
@@ -277,7 +307,7 @@ mod tests {
             (head.path.as_str(), head.header("host")),
             ("/a", Some("evil:80"))
         );
-        let head = parsed("GET http://nas HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let head = parsed("GET HTTP://nas HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         assert_eq!(
             (head.path.as_str(), head.header("host")),
             ("/", Some("nas"))
@@ -310,8 +340,20 @@ mod tests {
                 400,
             ),
             (
-                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
-                411,
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+                501,
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+                400,
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+                400,
+            ),
+            (
+                "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+                400,
             ),
         ] {
             assert_eq!(parsed(head).map(|head| head.path), Err(status), "{head:?}");
