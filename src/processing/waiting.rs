@@ -24,8 +24,6 @@ pub(crate) struct Wait {
     pub(crate) open: u32,
     /// How often in a row its file was not as the index says.
     pub(crate) missed: u32,
-    /// How often its file changed under a command that failed.
-    pub(crate) again: u32,
     /// What people were told.
     pub(crate) words: Option<&'static str>,
 }
@@ -105,7 +103,6 @@ mod tests {
             since: Instant::now(),
             open: 0,
             missed: 0,
-            again: 0,
             words: None,
         }
     }

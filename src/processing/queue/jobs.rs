@@ -10,7 +10,6 @@ use crate::library::EntryId;
 use crate::processing::active::{Active, Next};
 use crate::processing::job::JobId;
 use crate::processing::waiting::Wait;
-use crate::processing::worker::Task;
 use crate::processing::{LANE, ProcessingError, now_ns};
 
 /// Jobs whose items are handed out in turn; the others wait as `queued`. A long job shall not hold
@@ -57,12 +56,7 @@ impl Queue {
                     }
                     let (work, job) = (active.work(), Some(Arc::clone(&active.control)));
                     self.waiting.remove(id);
-                    self.begin(Task {
-                        item,
-                        work,
-                        job,
-                        wait: None,
-                    });
+                    self.begin(item, work, job, None);
                 }
                 Next::End if active.is_idle() => {
                     // One that was cancelled at this moment stays until that order is taken, which
@@ -109,13 +103,7 @@ impl Queue {
             active.done(id, false); // live work was quicker
         } else {
             let (work, job) = (active.work(), Some(Arc::clone(&active.control)));
-            let wait = Some(wait);
-            self.begin(Task {
-                item,
-                work,
-                job,
-                wait,
-            });
+            self.begin(item, work, job, Some(wait));
         }
         Ok(())
     }
