@@ -285,15 +285,6 @@ impl Active {
         self.publish_at.filter(|_| self.dirty)
     }
 
-    /// Returns whom the job concerns.
-    pub(crate) fn folder(&self) -> Option<&str> {
-        let directory = self
-            .directory
-            .as_deref()
-            .and_then(|path| path.split('/').next());
-        self.folder.as_deref().or(directory)
-    }
-
     /// Returns what the store keeps of it.
     pub(crate) fn kept(&self) -> Kept {
         let (cursor, ahead) = self.position.save();

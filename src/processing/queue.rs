@@ -109,6 +109,7 @@ impl Queue {
 
     /// Runs until nobody can give orders any more.
     pub(crate) fn run(mut self) {
+        self.tell_of_jobs();
         let mut work = self.parts.work.clone();
         loop {
             self.hand_out();
@@ -148,25 +149,7 @@ impl Queue {
                     self.take_back_live();
                 }
             }
-            // It was found in the store before this order was heard, and has been told since.
-            Order::Created(id) if self.active.iter().any(|active| active.job.id == id) => {}
-            Order::Created(id) => {
-                self.more_jobs = true;
-                match self.parts.store.job(id) {
-                    Ok(Some(job)) if !job.status.has_ended() => {
-                        log::info!(
-                            "job queued id={id} action={} total={}",
-                            job.action.name(),
-                            job.progress.total
-                        );
-                        self.parts
-                            .events
-                            .publish(Event::JobUpdated(job.event()), Audience::Everyone);
-                    }
-                    Ok(_) => {}
-                    Err(error) => self.trouble_with_store(&error),
-                }
-            }
+            Order::Created(id) => self.created(id),
             Order::Cancelled(id) => self.cancelled(id),
         }
     }

@@ -287,6 +287,46 @@ fn a_short_job_does_not_wait_for_a_long_one() {
     daemon.post(&format!("/api/jobs/{long}/cancel"), &json!({}));
 }
 
+#[test]
+fn jobs_that_wait_are_told_after_a_restart_too() {
+    let mut daemon = with_files(Daemon::new().script("slow", "sleep 1000"), 4);
+    let body = json!({"action": "process", "scope": "all", "folder": "comics"});
+    let jobs: Vec<_> = (0..7).map(|_| daemon.job(&body)).collect();
+    daemon.eventually("the first runs", || {
+        daemon.get(&format!("/api/jobs/{}", jobs[0])).json["status"] == "running"
+    });
+    daemon.kill();
+    daemon.start_again();
+    for (number, job) in jobs.iter().enumerate() {
+        let status = if number < 4 { "running" } else { "queued" };
+        daemon.wait_events(&format!("{status} of job {job}"), |events| {
+            states(events, job)
+                .last()
+                .filter(|last| last["status"] == status)
+                .map(drop)
+        });
+    }
+}
+
+#[test]
+fn a_job_for_one_folder_is_told_to_those_that_asked_for_it_and_to_no_others() {
+    let daemon = with_files(Daemon::new().folder_too("books"), 4);
+    let before = daemon.get("/api/files?limit=1").json["last_event_id"].clone();
+    let before = before.as_str().unwrap();
+    let job = daemon.job(&json!({"action": "process", "scope": "all", "directory": "comics/a"}));
+    daemon.wait_job(&job);
+    let told = |folder: &str| {
+        let target = format!("/api/events?types=job_updated&folder={folder}&after={before}");
+        states(daemon.get(&target).json["events"].as_array().unwrap(), &job)
+    };
+    daemon.eventually("its end is told", || {
+        let last = told("comics").pop();
+        last.is_some_and(|last| last["status"] == "completed")
+    });
+    assert_eq!(told("comics")[0]["status"], "queued");
+    assert_eq!(told("books"), [Value::Null; 0]);
+}
+
 /// A library of a million entries that are all the same file.
 struct Million {
     root: Arc<PathBuf>,

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{AFTER_ERROR, OFFLINE, Queue, REFRESH, audience};
-use crate::events::Scope as Audience;
+use crate::events::Broadcaster;
 use crate::events::types::{Event, JobStatus, Status};
 use crate::library::EntryId;
 use crate::processing::active::{Active, Next};
-use crate::processing::job::JobId;
+use crate::processing::job::{Job, JobId};
 use crate::processing::waiting::Wait;
 use crate::processing::{LANE, ProcessingError, now_ns};
 
@@ -21,6 +21,37 @@ const IN_OTHER_HANDS: Duration = Duration::from_millis(100);
 const AHEAD: Duration = Duration::from_millis(20);
 
 impl Queue {
+    /// Tells of the jobs that were there before the start: only a few of them are active at once, and
+    /// whoever looks shall see those that wait too.
+    pub(super) fn tell_of_jobs(&mut self) {
+        match self.parts.store.pending(&[], usize::MAX) {
+            Ok(jobs) => jobs
+                .iter()
+                .for_each(|pending| publish(&self.parts.events, &pending.job)),
+            Err(error) => self.trouble_with_store(&error),
+        }
+    }
+
+    /// Tells of a job that was made just now.
+    pub(super) fn created(&mut self, id: JobId) {
+        if self.active.iter().any(|active| active.job.id == id) {
+            return; // it was found in the store before the order was heard, and has been told since
+        }
+        self.more_jobs = true;
+        match self.parts.store.job(id) {
+            Ok(Some(job)) if !job.status.has_ended() => {
+                log::info!(
+                    "job queued id={id} action={} total={}",
+                    job.action.name(),
+                    job.progress.total
+                );
+                publish(&self.parts.events, &job);
+            }
+            Ok(_) => {}
+            Err(error) => self.trouble_with_store(&error),
+        }
+    }
+
     /// Takes items of the active jobs in turn.
     pub(super) fn hand_out_jobs(&mut self, now: Instant) -> Result<(), ProcessingError> {
         self.activate_jobs()?;
@@ -155,8 +186,7 @@ impl Queue {
         for active in &mut self.active {
             if active.may_publish(now) {
                 active.refresh(now);
-                let event = Event::JobUpdated(active.job.event());
-                self.parts.events.publish(event, audience(active.folder()));
+                publish(&self.parts.events, &active.job);
                 published = true;
             }
         }
@@ -209,8 +239,7 @@ impl Queue {
             progress.failed
         );
         self.show_jobs();
-        let event = Event::JobUpdated(active.job.event());
-        self.parts.events.publish(event, audience(active.folder()));
+        publish(&self.parts.events, &active.job);
         true
     }
 
@@ -223,9 +252,7 @@ impl Queue {
         match self.parts.store.job(id) {
             Ok(Some(job)) => {
                 log::info!("job cancelled before it began id={id}");
-                self.parts
-                    .events
-                    .publish(Event::JobUpdated(job.event()), Audience::Everyone);
+                publish(&self.parts.events, &job);
             }
             Ok(None) => {}
             Err(error) => self.trouble_with_store(&error),
@@ -238,4 +265,11 @@ impl Queue {
             active.done(id, failed);
         }
     }
+}
+
+fn publish(events: &Broadcaster, job: &Job) {
+    events.publish(
+        Event::JobUpdated(job.event()),
+        audience(job.folder.as_deref()),
+    );
 }

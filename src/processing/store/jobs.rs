@@ -11,7 +11,7 @@ use crate::processing::job::{Action, Job, JobId, JobScope, Wanted, progress};
 /// Ended jobs kept (contract section 4).
 const JOBS_KEPT: i64 = 100;
 const JOB_COLUMNS: &str =
-    "id, action, status, total, current, failed, created, started, ended, error";
+    "id, action, status, total, current, failed, created, started, ended, error, folder, directory";
 
 /// How far a job is, to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Store {
     ) -> Result<Vec<Pending>, ProcessingError> {
         let reader = lock(&self.reader);
         let sql = format!(
-            "SELECT {JOB_COLUMNS}, scope, folder, directory, cursor, ahead FROM job
+            "SELECT {JOB_COLUMNS}, scope, cursor, ahead FROM job
              WHERE status IN (0, 1) ORDER BY id"
         );
         let mut find = reader.prepare_cached(&sql)?;
@@ -123,9 +123,9 @@ impl Store {
             }
             found.push(Pending {
                 job,
-                scope: scope_from(row.get(10)?),
-                folder: row.get(11)?,
-                directory: row.get(12)?,
+                folder: row.get(10)?,
+                directory: row.get(11)?,
+                scope: scope_from(row.get(12)?),
                 cursor: row.get(13)?,
                 ahead: row.get::<_, Option<Vec<u8>>>(14)?.unwrap_or_default(),
             });
@@ -235,7 +235,11 @@ pub(super) fn update(transaction: &Connection, jobs: &[Kept]) -> rusqlite::Resul
 
 fn read_job(row: &Row<'_>) -> rusqlite::Result<Job> {
     let number = |at| Ok::<_, rusqlite::Error>(row.get::<_, i64>(at)?.cast_unsigned());
+    let (folder, directory): (Option<String>, Option<String>) = (row.get(10)?, row.get(11)?);
+    // The path of a directory starts with its folder's name.
+    let folder_of = |path: String| path.split('/').next().map(str::to_owned);
     Ok(Job {
+        folder: folder.or_else(|| directory.and_then(folder_of)),
         id: JobId(row.get(0)?),
         action: action_from(row.get(1)?),
         status: match row.get::<_, i64>(2)? {
