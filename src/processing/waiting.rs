@@ -28,6 +28,21 @@ pub(crate) struct Wait {
     pub(crate) words: Option<&'static str>,
 }
 
+impl Wait {
+    /// Begins the wait of an entry.
+    pub(crate) fn new(item: &Item, now: Instant) -> Wait {
+        Wait {
+            stamp: item.stamp,
+            finished: item.finished,
+            still: None,
+            since: now,
+            open: 0,
+            missed: 0,
+            words: None,
+        }
+    }
+}
+
 /// All that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {

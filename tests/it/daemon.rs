@@ -35,6 +35,7 @@ pub(crate) struct Daemon {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) json: Value,
+    pub(crate) text: String,
 }
 
 impl Daemon {
@@ -214,6 +215,7 @@ impl Daemon {
         Answer {
             status: head.split(' ').nth(1).unwrap().parse().unwrap(),
             json: serde_json::from_str(body).unwrap_or(Value::Null),
+            text: body.to_owned(),
         }
     }
 

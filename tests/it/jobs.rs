@@ -327,6 +327,66 @@ fn a_job_for_one_folder_is_told_to_those_that_asked_for_it_and_to_no_others() {
     assert_eq!(told("books"), [Value::Null; 0]);
 }
 
+#[test]
+fn a_job_goes_on_beside_an_entry_that_is_in_other_hands() {
+    let script = "case $SHELFCAST_NAME in 0000*) touch $BASE/began; while ! test -e $BASE/end; do sleep 0.05; done;; esac";
+    let daemon = Daemon::new().script("slow", script).start();
+    daemon.write("0000.cbz", "takes long");
+    daemon.eventually("it is being processed", || {
+        daemon.base().join("began").exists()
+    });
+    daemon.post("/api/watcher", &json!({"enabled": false}));
+    for number in 1..20 {
+        daemon.write(&format!("{number:04}.cbz"), number.to_string());
+    }
+    daemon.sync();
+    let job = daemon.job(&json!({"action": "process", "scope": "all"}));
+    let done =
+        |job: &str| daemon.get(&format!("/api/jobs/{job}")).json["progress"]["current"].clone();
+    daemon.eventually("all others are done", || done(&job) == 19);
+    assert_eq!(
+        daemon.get(&format!("/api/jobs/{job}")).json["status"],
+        "running"
+    );
+    std::fs::write(daemon.base().join("end"), "").unwrap();
+    assert_eq!(
+        daemon.wait_job(&job)["progress"],
+        json!({"current": 20, "total": 20, "percent": 100, "failed": 0})
+    );
+    daemon.wait_idle();
+    assert_eq!(
+        daemon.history().len(),
+        21,
+        "that one live, and all for the job"
+    );
+}
+
+#[test]
+fn what_live_work_has_done_is_not_done_again_for_a_job_over_the_unprocessed() {
+    let script = "echo run >> $BASE/runs; while test -e $BASE/hold; do sleep 0.05; done";
+    let daemon = Daemon::new().script("count", script).start();
+    daemon.post("/api/watcher", &json!({"enabled": false}));
+    for number in 0..600 {
+        daemon.write(&format!("{number:04}.cbz"), number.to_string());
+    }
+    daemon.sync();
+    std::fs::write(daemon.base().join("hold"), "").unwrap();
+    let job = daemon.job(&json!({"action": "process", "scope": "unprocessed"}));
+    daemon.eventually("the job runs", || daemon.lines("runs").len() == 2);
+    // It knows its next items; now live work does them before it can.
+    daemon.post("/api/watcher", &json!({"enabled": true}));
+    daemon.eventually("live work is at hand", || {
+        daemon
+            .get("/metrics")
+            .text
+            .contains("shelfcast_processing_under_way 6")
+    });
+    std::fs::remove_file(daemon.base().join("hold")).unwrap();
+    assert_eq!(daemon.wait_job(&job)["progress"]["failed"], 0);
+    daemon.wait_idle();
+    assert_eq!(daemon.lines("runs").len(), 600);
+}
+
 /// A library of a million entries that are all the same file.
 struct Million {
     root: Arc<PathBuf>,

@@ -255,15 +255,7 @@ impl Queue {
     /// Returns how long the entry of `task` has waited so far.
     fn wait_of(&self, task: &Task, now: Instant) -> Wait {
         let item = &task.item;
-        let before = task.wait.clone().unwrap_or(Wait {
-            stamp: item.stamp,
-            finished: item.finished,
-            still: None,
-            since: now,
-            open: 0,
-            missed: 0,
-            words: None,
-        });
+        let before = task.wait.clone().unwrap_or_else(|| Wait::new(item, now));
         // What the library learned meanwhile, it was told of.
         let missed = if before.stamp == item.stamp {
             before.missed

@@ -69,17 +69,30 @@ impl Queue {
                 self.look_again(self.turn, id, wait, now)?;
                 continue;
             }
-            match active.peek(&*self.parts.crew.shelf, &self.parts.store)? {
+            match active.peek(
+                &*self.parts.crew.shelf,
+                &self.parts.store,
+                &self.reported,
+                now,
+            )? {
                 Next::Item(item) if !self.parts.crew.shelf.is_online(&item.folder) => {
                     active.held_until = Some(now + OFFLINE);
                 }
-                // Somebody is at it; when they are done, it is seen whether it is still wanted.
-                Next::Item(item) if self.in_flight.contains_key(&item.id) => active.hold(),
                 Next::Item(item) => {
                     idle = 0;
                     let id = item.id;
                     if !active.hand_out(id) {
                         continue; // done before a restart
+                    }
+                    if self.in_flight.contains_key(&id) {
+                        // Somebody is at it; when they are done, it is seen whether it is still
+                        // wanted. The job goes on with the next.
+                        let waits =
+                            active
+                                .waiting
+                                .insert(id, Wait::new(&item, now), now + IN_OTHER_HANDS);
+                        debug_assert!(waits, "a job has fewer items under way than may wait");
+                        continue;
                     }
                     if item.status == Status::Unprocessed && self.reported.covers(&item, now) {
                         active.done(id, false); // it has just been
@@ -130,8 +143,10 @@ impl Queue {
             active.waiting.insert(id, anew(wait), now + OFFLINE);
         } else if self.in_flight.contains_key(&id) {
             active.waiting.insert(id, anew(wait), now + IN_OTHER_HANDS);
-        } else if item.status == Status::Unprocessed && self.reported.covers(&item, now) {
-            active.done(id, false); // live work was quicker
+        } else if !active.wants(item.status)
+            || item.status == Status::Unprocessed && self.reported.covers(&item, now)
+        {
+            active.done(id, false); // live work, or another job, was quicker
         } else {
             let (work, job) = (active.work(), Some(Arc::clone(&active.control)));
             self.begin(item, work, job, Some(wait));

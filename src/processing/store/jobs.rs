@@ -45,14 +45,15 @@ pub(crate) enum PendingScope {
 }
 
 impl PendingScope {
-    /// Tells whether an entry of this status is an item of the job.
-    pub(crate) fn admits(self, status: Status) -> bool {
+    /// Tells whether an item whose entry has come to this status meanwhile is still to be done: not
+    /// where somebody else has done what the job is for.
+    pub(crate) fn wants(self, status: Status) -> bool {
         match self {
             PendingScope::Shelf(JobScope::All) | PendingScope::List => true,
             PendingScope::Shelf(JobScope::Unprocessed) => {
                 matches!(status, Status::Unprocessed | Status::Processing)
             }
-            PendingScope::Shelf(JobScope::Failed) => status == Status::Failed,
+            PendingScope::Shelf(JobScope::Failed) => status != Status::Processed,
         }
     }
 }
