@@ -230,6 +230,12 @@ impl Active {
         self.page.clear();
     }
 
+    /// Takes back its end: it has not ended for anybody else.
+    pub(crate) fn goes_on(&mut self) {
+        self.job.status = JobStatus::Running;
+        self.job.ended = None;
+    }
+
     /// Notes what the workers are at, and how long it will take.
     pub(crate) fn refresh(&mut self, now: Instant) {
         let current = self

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use shelfcast::config::ProcessingConfig;
 use shelfcast::events::types::{JobStatus, Status};
-use shelfcast::events::{Broadcaster, Settings};
+use shelfcast::events::{Broadcaster, Filter, Settings};
 use shelfcast::library::EntryId;
 use shelfcast::library::work::{Item, Report, Selection, Stamp};
 use shelfcast::processing::{Action, JobScope, Processing, Shelf, ShelfError, Wanted};
@@ -438,16 +438,15 @@ impl Shelf for Million {
     }
 }
 
-#[test]
-fn a_job_over_a_million_entries_starts_at_once_and_ends_at_once_when_cancelled() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("file");
+/// Starts processing on such a library.
+fn million(directory: &Path, events: Broadcaster) -> (Arc<Million>, Processing) {
+    let file = directory.join("file");
     std::fs::write(&file, "content").unwrap();
     let found = std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
     let modified = file.metadata().unwrap().modified().unwrap();
     let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
     let shelf = Arc::new(Million {
-        root: Arc::new(directory.path().to_path_buf()),
+        root: Arc::new(directory.to_path_buf()),
         stamp: Stamp {
             size: 7,
             modified: i64::try_from(modified.as_nanos()).unwrap(),
@@ -459,11 +458,18 @@ fn a_job_over_a_million_entries_starts_at_once_and_ends_at_once_when_cancelled()
         automatic: false,
         workers: 2,
     };
-    let events = Broadcaster::start(Settings::default()).unwrap();
     let (_work, told) = crossbeam_channel::bounded(1);
-    let state = directory.path().join("state");
+    let state = directory.join("state");
     let part = Arc::clone(&shelf) as Arc<dyn Shelf>;
     let processing = Processing::start(&settings, Vec::new(), &state, part, told, events).unwrap();
+    (shelf, processing)
+}
+
+#[test]
+fn a_job_over_a_million_entries_starts_at_once_and_ends_at_once_when_cancelled() {
+    let directory = tempfile::tempdir().unwrap();
+    let events = Broadcaster::start(Settings::default()).unwrap();
+    let (shelf, processing) = million(directory.path(), events);
     let wanted = Wanted::Scope {
         scope: JobScope::All,
         folder: None,
@@ -497,4 +503,57 @@ fn a_job_over_a_million_entries_starts_at_once_and_ends_at_once_when_cancelled()
         "{:?}",
         began.elapsed()
     );
+}
+
+#[test]
+fn a_job_that_is_cancelled_as_it_ends_has_one_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let events = Broadcaster::start(Settings::default()).unwrap();
+    let (_shelf, processing) = million(directory.path(), events.clone());
+    let mut after = events.last_event_id().to_string();
+    let mut told = Vec::new();
+    let mut tell = |told: &mut Vec<Value>| {
+        let new = events.poll(Some(&after), Duration::ZERO, &Filter::everything());
+        assert!(!new.reset);
+        after = new.last_event_id.to_string();
+        let new = new.events.iter();
+        told.extend(new.map(|event| serde_json::from_slice::<Value>(event.json()).unwrap()));
+    };
+    let wanted = Wanted::Files(vec![EntryId(1)]);
+    let mut ends = [0; 2];
+    let mut patience = Duration::ZERO;
+    for _ in 0..200 {
+        let job = processing.create_job(Action::Verify, &wanted).unwrap().id;
+        let began = Instant::now();
+        while began.elapsed() < patience {
+            std::hint::spin_loop();
+        }
+        let cancelled = processing.cancel(job).is_ok();
+        // The next order comes nearer to the end of the job, from both sides.
+        let step = Duration::from_micros(29);
+        patience = if cancelled {
+            patience + step
+        } else {
+            patience.saturating_sub(step)
+        };
+        ends[usize::from(cancelled)] += 1;
+        let status = if cancelled { "cancelled" } else { "completed" };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            tell(&mut told);
+            let last = states(&told, &job.to_string()).pop();
+            if last.is_some_and(|last| last["status"] == status) {
+                break;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "job {job} is not {status}: {told:?}"
+            );
+        }
+        let states = states(&told, &job.to_string());
+        let has_ended =
+            |state: &&Value| !matches!(state["status"].as_str(), Some("queued" | "running"));
+        assert_eq!(states.iter().filter(has_ended).count(), 1, "{states:?}");
+    }
+    assert!(ends.iter().all(|times| *times > 0), "{ends:?}");
 }

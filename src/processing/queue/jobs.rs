@@ -229,22 +229,16 @@ impl Queue {
             .store
             .keep(&[], &[kept])
             .and_then(|()| self.parts.store.end_job(id, status, None, now));
-        match stored {
-            // It was cancelled at this very moment: the order to say so is on its way.
-            Ok(false) if status != JobStatus::Cancelled => {
-                self.active.push(active);
-                return false;
-            }
-            Ok(_) => {}
-            // It would go on where it was stored last, so it has not ended for anybody.
-            Err(error) if status != JobStatus::Cancelled => {
-                self.trouble_with_store(&error);
-                active.job.status = JobStatus::Running;
-                active.held_until = Some(Instant::now() + AFTER_ERROR);
-                self.active.push(active);
-                return false;
-            }
-            Err(error) => self.trouble_with_store(&error),
+        if let Err(error) = &stored {
+            self.trouble_with_store(error);
+            active.held_until = Some(Instant::now() + AFTER_ERROR);
+        }
+        // Either it was cancelled at this very moment, and the order to say so is on its way; or that
+        // it ended could not be stored, and a restart would go on with it.
+        if status != JobStatus::Cancelled && !matches!(stored, Ok(true)) {
+            active.goes_on();
+            self.active.push(active);
+            return false;
         }
         let progress = active.job.progress;
         log::info!(
