@@ -247,7 +247,7 @@ impl Run<'_> {
             }
             if let End::Failed(message) | End::Missing(message) = ran.end {
                 // Where nobody could tell whose edit it was, once more is better than a wrong word.
-                if subject.edited_last && !ran.guarded && self.task.again() == 0 {
+                if subject.edited_last && !ran.guarded && !self.task.in_doubt {
                     return Err(Outcome::ChangedAndFailed);
                 }
                 self.look_for_full_disk();
@@ -299,7 +299,7 @@ impl Run<'_> {
         // somebody else. A copy on write would deceive us, so this is believed only once.
         let too_little = look.ino != before.look.ino
             && !ran.guarded
-            && self.task.again() == 0
+            && !self.task.in_doubt
             && ran.written.is_some_and(|written| written < look.size);
         if !is_same && (ran.saw_stranger || too_little) {
             return Err(if too_little {
