@@ -122,6 +122,7 @@ impl Appliance {
         let (library, work) =
             Library::start(settings, events.clone()).map_err(ApplianceError::Library)?;
         let library = Arc::new(library);
+        metrics.add(Arc::clone(&library) as _);
         let settings = ProcessingConfig {
             automatic: library.is_enabled(),
             ..config.processing.clone()

@@ -6,6 +6,7 @@
 mod crawl;
 mod delta;
 mod disk;
+mod figures;
 mod folder;
 mod index;
 mod items;

@@ -438,6 +438,8 @@ fn an_overflow_of_the_kernel_s_queue_is_repaired() {
     shelf.eventually("all are found", |files| files.total == 20_011);
     let after = shelf.assert_equals_disk();
     assert!(shelf.log().contains("the kernel lost notices"));
+    let metrics = String::from_utf8(shelf.get("/metrics").body).unwrap();
+    assert!(!metrics.contains("shelfcast_watch_overflows_total 0\n"));
     for directory in ["0", "1", "2"] {
         let path = format!("comics/{directory}/kept");
         assert_eq!(before.id(&path), after.id(&path));

@@ -362,6 +362,7 @@ impl Keeper {
     /// tells whether any was: those come first, then everything, for writes in place.
     fn changes_lost(&mut self) {
         log::warn!("the kernel lost notices (its queue was full), looking everywhere");
+        self.shared.write().overflows += 1;
         self.start_crawl_of_all(true);
         self.crawl_again = true;
     }
