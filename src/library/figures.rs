@@ -3,7 +3,7 @@
 use super::Library;
 use crate::events::types::WatchState;
 use crate::metrics::{Collect, Page};
-use crate::watch::kernel_limit;
+use crate::watch::limit_here;
 
 /// Every state, so that each has a line also while no folder is in it.
 const STATES: [(&str, WatchState); 4] = [
@@ -76,7 +76,7 @@ impl Collect for Library {
         page.gauge(
             "shelfcast_watch_limit_directories",
             "Watches that the kernel gives one user; 0 where it does not say.",
-            kernel_limit().unwrap_or(0) as f64,
+            limit_here().unwrap_or(0) as f64,
         );
         page.counter(
             "shelfcast_watch_overflows_total",

@@ -462,7 +462,16 @@ fn beyond_the_watch_limit_directories_are_polled_and_it_is_said() {
     assert_eq!(status["directories"], 201, "{status}");
     let watched = status["watched"].as_u64().unwrap();
     assert!((1..=60).contains(&watched), "{status}");
-    assert_eq!(status["polled"].as_u64().unwrap(), 201 - watched);
+    let polled = 201 - watched;
+    assert_eq!(status["polled"].as_u64().unwrap(), polled);
+    let message = status["folders"][0]["message"].as_str().unwrap();
+    for part in [
+        "the limit of 60 inotify watches",
+        "sysctl fs.inotify.max_user_watches=",
+        &format!("{watched} directories are watched, {polled} polled"),
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
     let error = shelf
         .stream()
         .wait_for("an error about it", |event| event.kind == "error");

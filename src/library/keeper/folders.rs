@@ -276,8 +276,8 @@ impl Keeper {
             return;
         };
         let (message, hint) = match error {
-            WatchError::Limit { limit } => {
-                let limit = limit.or_else(kernel_limit).unwrap_or(8192);
+            WatchError::Limit { .. } => {
+                let limit = kernel_limit().unwrap_or(8192);
                 let wanted = (limit * 2).max(65_536).next_power_of_two();
                 let hint = format!("sysctl fs.inotify.max_user_watches={wanted}");
                 (
