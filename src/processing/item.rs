@@ -223,7 +223,7 @@ impl Run<'_> {
             let scratch = &self.crew.scratch;
             let file = subject.file.as_fd();
             let ran = scratch.with(self.number, |scratch| {
-                command.run(&item, file, scratch, self.attempt)
+                command.run(&item, file, scratch, &self.crew.orphans, self.attempt)
             });
             processor = &command.name;
             let ran = match ran {

@@ -18,6 +18,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::arguments::{About, fill};
 use super::guard::{Guard, written_bytes};
+use super::orphans::{self, Orphans};
 use super::tail::Tail;
 use crate::config::ProcessorConfig;
 use crate::glob::{Glob, GlobError};
@@ -32,6 +33,8 @@ const GRACE: Duration = Duration::from_secs(2);
 const SHORT_GRACE: Duration = Duration::from_millis(400);
 /// A process that hangs in the kernel (a dead disk) survives KILL; nobody waits longer for it.
 const AFTER_KILL: Duration = Duration::from_secs(1);
+/// How often it is looked for what a command has left behind and has ended.
+const REAP_EVERY: Duration = Duration::from_secs(1);
 /// What is kept of standard output and error.
 const OUTPUT_BYTES: usize = 4096;
 /// Variables that systemd means for us alone.
@@ -104,6 +107,7 @@ impl Command {
         item: &Item,
         file: BorrowedFd<'_>,
         scratch: &Path,
+        orphans: &Orphans,
         attempt: &Attempt<'_>,
     ) -> Ran {
         let failed = |end| Ran {
@@ -115,7 +119,7 @@ impl Command {
             written: None,
         };
         let program = self.command.first().map_or("", String::as_str);
-        let child = match self.start(item, scratch) {
+        let child = match orphans.start(|| self.start(item, scratch)) {
             Ok(child) => child,
             Err(error) => {
                 let message = format!("cannot run {program}: {}", reason(program, &error));
@@ -129,10 +133,10 @@ impl Command {
                 return failed(end);
             }
         };
-        match Running::new(child, file) {
-            Ok(running) => running.watch(self.timeout, attempt),
-            Err(error) => failed(End::Failed(format!("cannot follow {program}: {error}"))),
-        }
+        let process = Pid::from_child(&child);
+        let ran = Running::new(child, file).watch(self.timeout, orphans, attempt);
+        orphans.end(process, scratch);
+        ran
     }
 
     fn start(&self, item: &Item, scratch: &Path) -> io::Result<Child> {
@@ -159,6 +163,7 @@ impl Command {
             .args(arguments.iter().map(|argument| fill(argument, &about)))
             .envs(about.environment())
             .env("TMPDIR", scratch)
+            .env(orphans::MARK, scratch)
             .current_dir(scratch)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -250,7 +255,7 @@ enum Cause {
 }
 
 impl<'fd> Running<'fd> {
-    fn new(mut child: Child, file: BorrowedFd<'fd>) -> io::Result<Running<'fd>> {
+    fn new(mut child: Child, file: BorrowedFd<'fd>) -> Running<'fd> {
         let process = Pid::from_child(&child);
         let stdout = child
             .stdout
@@ -265,23 +270,28 @@ impl<'fd> Running<'fd> {
             tail: Tail::new(OUTPUT_BYTES),
         });
         for pipe in pipes.iter().flat_map(|pipe| &pipe.source) {
-            rustix::io::ioctl_fionbio(pipe.as_fd(), true)?;
+            rustix::io::ioctl_fionbio(pipe.as_fd(), true).expect("every pipe can do that");
         }
-        Ok(Running {
+        Running {
             ended: rustix::process::pidfd_open(process, PidfdFlags::empty()).ok(),
             process,
             pipes,
             guard: Guard::over(file),
             child,
-        })
+        }
     }
 
-    fn watch(mut self, timeout: Duration, attempt: &Attempt<'_>) -> Ran {
+    fn watch(mut self, timeout: Duration, orphans: &Orphans, attempt: &Attempt<'_>) -> Ran {
         let began = Instant::now();
+        let mut reaped = began;
         let mut ending: Option<Ending> = None;
         while !self.wait() {
             self.guard.look(self.process);
             let now = Instant::now();
+            if now - reaped >= REAP_EVERY {
+                orphans.reap(); // it may leave behind any number while it runs
+                reaped = now;
+            }
             ending = match ending {
                 None if !attempt.goes_on() => self.ask(Cause::CalledOff, now + SHORT_GRACE),
                 None if now - began >= timeout => self.ask(Cause::Timeout, now + GRACE),
@@ -419,6 +429,10 @@ impl Scratch {
     /// The state directory cannot be written.
     pub(crate) fn open(state: &Path) -> io::Result<Scratch> {
         let directory = state.join("scratch");
+        // After an orderly end there is nothing in it, and nothing of ours runs.
+        if std::fs::read_dir(&directory).is_ok_and(|mut left| left.next().is_some()) {
+            orphans::end_strays(&directory);
+        }
         match std::fs::remove_dir_all(&directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
