@@ -68,7 +68,7 @@ pub(crate) struct Ran {
     pub(crate) saw_stranger: bool,
     /// That would have been seen.
     pub(crate) guarded: bool,
-    /// Bytes that it wrote, where that can be told.
+    /// Bytes that it wrote elsewhere than to us, where that can be told.
     pub(crate) written: Option<u64>,
 }
 
@@ -234,6 +234,8 @@ struct Running<'fd> {
 
 struct Pipe {
     source: Option<Box<dyn Source>>,
+    /// Bytes read from it.
+    bytes: u64,
     tail: Tail,
 }
 
@@ -267,6 +269,7 @@ impl<'fd> Running<'fd> {
             .map(|pipe| Box::new(pipe) as Box<dyn Source>);
         let pipes = [stdout, stderr].map(|source| Pipe {
             source,
+            bytes: 0,
             tail: Tail::new(OUTPUT_BYTES),
         });
         for pipe in pipes.iter().flat_map(|pipe| &pipe.source) {
@@ -369,6 +372,7 @@ impl<'fd> Running<'fd> {
             (None, Some(status)) if status.success() => End::Success,
             (None, status) => End::Failed(said.unwrap_or_else(|| describe(status))),
         };
+        let said_bytes = stdout.bytes + stderr.bytes;
         let output = match stderr.tail.text() {
             text if text.is_empty() => stdout.tail.text(),
             text => text,
@@ -379,7 +383,7 @@ impl<'fd> Running<'fd> {
             output,
             guarded: self.guard.works(),
             saw_stranger: self.guard.saw_stranger(),
-            written,
+            written: written.map(|bytes| bytes.saturating_sub(said_bytes)),
         }
     }
 
@@ -399,7 +403,10 @@ impl Pipe {
             };
             match source.read(&mut buffer) {
                 Ok(0) => self.source = None,
-                Ok(count) => self.tail.push(&buffer[..count]),
+                Ok(count) => {
+                    self.bytes += count as u64;
+                    self.tail.push(&buffer[..count]);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => self.source = None,
@@ -458,7 +465,9 @@ impl Scratch {
             make_private(&path)?;
         }
         let result = run(&path);
-        if let Err(error) = remove_tree(&path) {
+        if let Err(error) = remove_tree(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
             log::warn!("cannot remove {}: {error}", path.display());
         }
         Ok(result)
