@@ -115,6 +115,15 @@ fn processors_run_in_their_order_and_the_last_line_of_the_first_failure_is_the_e
 }
 
 #[test]
+fn what_a_command_says_on_standard_output_alone_is_the_error_too() {
+    let script = "echo checking; echo 'a virus FOUND'; exit 1";
+    let daemon = Daemon::new().script("scan", script).start();
+    daemon.write("a.cbz", "x");
+    let entry = daemon.wait_status("a.cbz", "failed");
+    assert_eq!(entry["error"], "a virus FOUND");
+}
+
+#[test]
 fn a_command_that_hangs_is_ended_with_all_that_it_started() {
     let daemon = Daemon::new();
     let script = format!(

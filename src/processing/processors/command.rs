@@ -362,7 +362,8 @@ impl<'fd> Running<'fd> {
             _ => None, // it hangs in the kernel, or somebody else waited for it
         };
         let [stdout, stderr] = &self.pipes;
-        let said = stderr.tail.last_line();
+        // Some tell of their failure on standard output alone (clamscan, a linter).
+        let said = stderr.tail.last_line().or_else(|| stdout.tail.last_line());
         let end = match (cause, status) {
             (Some(Cause::CalledOff), _) => End::Interrupted,
             (Some(Cause::Timeout), _) => End::Failed(match said {
