@@ -9,6 +9,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use shelfcast::appliance::{Appliance, ApplianceError};
 use shelfcast::config::{self, Command, Config, ConfigErrors};
 use shelfcast::logging::{self, Logging, LoggingError};
+use shelfcast::processing;
 use shelfcast::signals::{Signal, Signals};
 use shelfcast::systemd::{self, Notifier};
 use shelfcast::thread::{self, Handle};
@@ -41,6 +42,7 @@ fn run() -> Result<(), Fatal> {
     let env = |name: &str| std::env::var_os(name);
     let manager = Notifier::new(&env);
     let passed = systemd::listen_fds(&env)?;
+    processing::adopt_orphans()?; // our children are the owner's processors, and no others
     let appliance = Appliance::start(config.clone(), passed)?;
     log::info!(
         "started version={} state={:?} folders={} open={}",

@@ -22,6 +22,7 @@ mod library;
 mod log_lines;
 mod logging;
 mod offline;
+mod once;
 mod operation;
 mod polling;
 mod processing;
