@@ -209,6 +209,25 @@ fn a_write_through_one_link_shows_at_all() {
 }
 
 #[test]
+fn a_link_out_of_a_directory_that_then_moves_takes_nothing_from_it() {
+    let shelf = Shelf::with(["comics/a/x/1", "comics/b/2"]).start();
+    for round in 0..10 {
+        // Both are noticed at once: when the link is looked at, the directory is not where it was.
+        shelf.halt();
+        let linked = shelf.path(&format!("comics/b/link{round}"));
+        let (from, to) = if round % 2 == 0 {
+            ("a", "c")
+        } else {
+            ("c", "a")
+        };
+        std::fs::hard_link(shelf.path(&format!("comics/{from}/x/1")), linked).unwrap();
+        shelf.rename(&format!("comics/{from}"), &format!("comics/{to}"));
+        shelf.go_on();
+        assert_eq!(shelf.assert_equals_disk().len(), round + 3);
+    }
+}
+
+#[test]
 fn links_are_not_followed_and_end_nowhere() {
     let shelf = Shelf::with(["comics/a/1"]).start();
     for (name, to) in [

@@ -158,7 +158,7 @@ impl Keeper {
             let same = now
                 .is_some_and(|now| (now.size, now.modified) == (row.meta.size, row.meta.modified));
             if row.id != id && !same {
-                self.links.name(row.dir, row.name, Told::Touched);
+                self.later.name(row.dir, row.name, Told::Touched);
             }
         }
         Ok(())

@@ -175,7 +175,7 @@ impl Keeper {
 
     /// Finds the row of a file or directory that was renamed to a spot that is looked at.
     fn elsewhere(
-        &self,
+        &mut self,
         found: &Found,
         spots: &BTreeSet<Spot>,
         taken: &[Option<Row>],
@@ -187,6 +187,7 @@ impl Keeper {
                     let spot = (row.dir, row.name.clone());
                     let row = self.file_row(&row);
                     if !spots.contains(&spot) && is_free(&row) && self.has_left(&spot, found) {
+                        self.look_later(spot);
                         return Ok(Some(row));
                     }
                 }
@@ -201,6 +202,7 @@ impl Keeper {
                         identity: meta.identity,
                     };
                     if !spots.contains(&spot) && is_free(&row) && self.has_left(&spot, found) {
+                        self.look_later(spot);
                         return Ok(Some(row));
                     }
                 }
@@ -210,12 +212,25 @@ impl Keeper {
         Ok(None)
     }
 
+    /// What was at `spot` has been found elsewhere: what is there now may be something that nobody has
+    /// told of, for example since the service was off then, and that a crawl has passed already.
+    fn look_later(&mut self, (dir, name): Spot) {
+        self.later.name(dir, name, Told::Touched);
+    }
+
     /// Tells whether something that was at `spot` is there no longer. What cannot be told is "no":
     /// a second link or an unreadable disk must not make an entry move.
-    fn has_left(&self, spot: &Spot, now: &Found) -> bool {
+    fn has_left(&mut self, spot: &Spot, now: &Found) -> bool {
         let opened = match self.open(spot.0) {
             Ok(opened) => opened,
-            Err(NotOpened::Elsewhere) => return true,
+            Err(NotOpened::Elsewhere) => {
+                // Most often it has been moved out of a directory that went as well. But it may have a
+                // second name there, so the directory is listed wherever it turns up.
+                if let Some(known) = self.shared.write().tree.get_mut(spot.0) {
+                    known.listed_at = None;
+                }
+                return true;
+            }
             Err(NotOpened::Unreadable(_) | NotOpened::Unknown) => return false,
         };
         match (self.look_at(&opened, spot), now) {

@@ -105,8 +105,9 @@ pub(crate) struct Keeper {
     /// looked at again when nothing is being read and a moment has passed.
     limbo: Vec<Spot>,
     limbo_until: Instant,
-    /// Other names of files that were written or removed through one of them.
-    links: Looks,
+    /// Spots to look at for what was found at another: the other names of a file that was written or
+    /// removed through one of them, and those that were left by what turned up elsewhere.
+    later: Looks,
     crawl: Option<Crawl>,
     /// Everything must be read once more after the crawl that runs.
     crawl_again: bool,
@@ -192,7 +193,7 @@ impl Keeper {
             tasks: Tasks::default(),
             limbo: Vec::new(),
             limbo_until: now,
-            links: Looks::default(),
+            later: Looks::default(),
             crawl: None,
             crawl_again: false,
             bulk: false,
@@ -295,7 +296,7 @@ impl Keeper {
         let mut deadline = self.next_check.min(self.next_poll);
         let others = [
             self.publish_at,
-            (!self.links.is_empty()).then_some(self.committed_at),
+            (!self.later.is_empty()).then_some(self.committed_at),
             (!self.limbo.is_empty() && self.tasks.is_empty()).then_some(self.limbo_until),
             self.checkpoint_due
                 .then_some(self.committed_at + CHECKPOINT_AFTER),
@@ -376,8 +377,8 @@ impl Keeper {
             self.next_poll = now + self.poll;
             self.read_polled();
         }
-        let links = std::mem::take(&mut self.links);
-        self.look(links)?;
+        let later = std::mem::take(&mut self.later);
+        self.look(later)?;
         self.ask_crawler();
         if self.tasks.is_empty() {
             self.crawl_ends()?;
@@ -448,7 +449,7 @@ impl Keeper {
         let busy = self.crawl.is_some()
             || !self.tasks.is_empty()
             || !self.limbo.is_empty()
-            || !self.links.is_empty()
+            || !self.later.is_empty()
             || !self.delta.is_empty()
             || self.index.is_changed();
         if busy {

@@ -182,7 +182,7 @@ impl Keeper {
         }
         self.tasks.retain(|_| false);
         self.limbo.clear();
-        self.links = Looks::default();
+        self.later = Looks::default();
         self.crawl = None;
         self.load()?;
         // A write that works is the proof.
