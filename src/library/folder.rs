@@ -6,7 +6,7 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
@@ -36,6 +36,8 @@ pub(crate) struct Root {
     pub(crate) lasting_inodes: bool,
     /// Name of the file system's type, for messages.
     pub(crate) kind: &'static str,
+    /// Its path without links, as the table of mounts has it.
+    pub(crate) path: PathBuf,
 }
 
 /// Why a folder is offline.
@@ -51,6 +53,8 @@ pub(crate) enum Away {
     Unreadable(Errno),
     /// The device has gone although it is still mounted.
     DeviceGone,
+    /// Whoever asks its disk anything waits in vain.
+    Silent,
 }
 
 impl Away {
@@ -70,6 +74,9 @@ impl Away {
             Away::DeviceGone => {
                 format!("the disk of {path} was unplugged: plug it in and mount it")
             }
+            Away::Silent => format!(
+                "the disk of {path} does not answer: check its server or its driver, and the cable"
+            ),
         }
     }
 
@@ -112,6 +119,7 @@ pub(crate) fn look_at_root(path: &Path) -> Result<Root, Away> {
         must_poll: traits.must_poll,
         lasting_inodes: traits.lasting_inodes,
         kind: traits.kind,
+        path: path.canonicalize().unwrap_or_else(|_| path.to_path_buf()),
     })
 }
 

@@ -237,6 +237,64 @@ fn a_disk_whose_driver_dies_keeps_its_entries() {
 }
 
 #[test]
+fn a_disk_that_hangs_is_offline_and_holds_up_nobody() {
+    if !has_tool("bindfs") || !is_root() {
+        return;
+    }
+    in_private_mounts(|| {
+        let arranged = Shelf::empty("comics")
+            .folder("music")
+            .config("[watch]\npoll_s = 1\n");
+        let source = arranged.directory().join("source");
+        std::fs::create_dir_all(source.join("a")).unwrap();
+        std::fs::write(source.join("a/1"), "x").unwrap();
+        let at = arranged.path("comics");
+        let mut driver = std::process::Command::new("bindfs")
+            .args(["-f", text(&source), text(&at)])
+            .spawn()
+            .unwrap();
+        if !wait_until(Duration::from_secs(5), || at.join("a/1").exists()) {
+            crate::helper::skip("FUSE does not work here");
+            driver.kill().unwrap();
+            driver.wait().unwrap();
+            return;
+        }
+        let mut shelf = arranged.start();
+        shelf.eventually_folder_is("comics", "degraded");
+        shelf.wait("it is processed", || {
+            shelf.find("status=processed").total == 1
+        });
+        let before = facts(&shelf);
+        let signal = |signal| {
+            rustix::process::kill_process(rustix::process::Pid::from_child(&driver), signal)
+        };
+        for round in 0..2 {
+            signal(rustix::process::Signal::STOP).unwrap();
+            // No report where this fails: to look at the disk would hang the test as well.
+            let offline = wait_until(PATIENCE, || shelf.folder_state("comics") == "offline");
+            assert!(offline, "{}", shelf.log());
+            let said = message(&shelf);
+            assert!(said.contains("does not answer"), "{said}");
+            let name = format!("music/{round}");
+            shelf.write(&name, "x");
+            let goes_on = wait_until(PATIENCE, || shelf.files().has(&name));
+            assert!(goes_on, "{}", shelf.log());
+            let kept = facts(&shelf);
+            assert!(before.iter().all(|fact| kept.contains(fact)), "{kept:?}");
+            if round == 0 {
+                signal(rustix::process::Signal::CONT).unwrap();
+                shelf.eventually_folder_is("comics", "degraded");
+                shelf.assert_equals_disk();
+            }
+        }
+        let status = shelf.stop();
+        assert_eq!(status.code(), Some(0), "{}", shelf.log());
+        driver.kill().unwrap();
+        driver.wait().unwrap();
+    });
+}
+
+#[test]
 fn errors_in_reading_are_no_deletions() {
     if !has_tool("strace") || !is_root() {
         return;

@@ -218,7 +218,7 @@ impl Keeper {
         looks.name(spot.0, spot.1, Told::Touched);
         self.look(looks)?;
         // It, or one above it, was moved after it was asked for: then it is where the tree has it.
-        if self.open(dir).is_ok() {
+        if self.sight(dir, []).is_ok() {
             self.tasks.add(flight.task);
         }
         Ok(())

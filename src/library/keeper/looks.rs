@@ -1,13 +1,13 @@
 //! Looking at single names on disk, and what follows from it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
 use super::Keeper;
 use crate::library::crawl::Expected;
-use crate::library::disk::{self, DirMeta, Found};
+use crate::library::disk::{DirMeta, Found, Sight, Sighted};
 use crate::library::index::{EntryRow, IndexError};
 use crate::library::reconcile::{Row, Seen, Spot, is_same_row, reconcile};
 use crate::library::tree::{Coverage, DirId, Identity};
@@ -54,12 +54,6 @@ impl Looks {
     }
 }
 
-/// A directory that is open and known to be the one meant.
-pub(super) struct Opened {
-    fd: OwnedFd,
-    meta: DirMeta,
-}
-
 /// Why a directory was not opened.
 pub(super) enum NotOpened {
     /// It is not where the tree has it.
@@ -80,8 +74,13 @@ impl Keeper {
         let mut unfinished: Vec<Spot> = Vec::new();
         while let Some((dir, names)) = todo.pop_first() {
             self.tasks.touch(dir);
-            let opened = match self.open(dir) {
-                Ok(opened) => opened,
+            let names: Vec<_> = names
+                .into_iter()
+                .map(|(name, hint)| ((dir, name), hint))
+                .filter(|(spot, _)| done.insert(spot.clone()))
+                .collect();
+            let sighted = match self.sight(dir, names.iter().map(|((_, name), _)| &**name)) {
+                Ok(sighted) => sighted,
                 Err(NotOpened::Elsewhere) => {
                     // Where the directory is now, or that it is gone, is for its parent to say; its
                     // names are read again if it is still ours.
@@ -101,12 +100,8 @@ impl Keeper {
                 }
                 Err(NotOpened::Unknown) => continue,
             };
-            for (name, hint) in names {
-                let spot = (dir, name);
-                if !done.insert(spot.clone()) {
-                    continue;
-                }
-                match self.look_at(&opened, &spot) {
+            for ((spot, hint), found) in names.into_iter().zip(sighted.found) {
+                match self.wanted(sighted.meta, &spot, found) {
                     Ok(Some(disk)) => {
                         if matches!(disk, Some(Found::Directory(_))) {
                             self.try_again_below(&spot);
@@ -221,8 +216,8 @@ impl Keeper {
     /// Tells whether something that was at `spot` is there no longer. What cannot be told is "no":
     /// a second link or an unreadable disk must not make an entry move.
     fn has_left(&mut self, spot: &Spot, now: &Found) -> bool {
-        let opened = match self.open(spot.0) {
-            Ok(opened) => opened,
+        let mut sighted = match self.sight(spot.0, [&*spot.1]) {
+            Ok(sighted) => sighted,
             Err(NotOpened::Elsewhere) => {
                 // Most often it has been moved out of a directory that went as well. But it may have a
                 // second name there, so the directory is listed wherever it turns up.
@@ -233,7 +228,10 @@ impl Keeper {
             }
             Err(NotOpened::Unreadable(_) | NotOpened::Unknown) => return false,
         };
-        match (self.look_at(&opened, spot), now) {
+        let Some(found) = sighted.found.pop() else {
+            return false;
+        };
+        match (self.wanted(sighted.meta, spot, found), now) {
             (Ok(Some(None)), _) => true,
             (Ok(Some(Some(Found::File(there)))), Found::File(now)) => {
                 there.identity != now.identity
@@ -246,13 +244,15 @@ impl Keeper {
         }
     }
 
-    /// Looks at one name. Outer `None`: its row must be left as it is. Inner `None`: no entry there.
-    pub(super) fn look_at(
+    /// Makes of what is at a name what counts for the index. Outer `None`: its row must be left as it
+    /// is. Inner `None`: no entry there. `above` is the directory of the name.
+    fn wanted(
         &self,
-        opened: &Opened,
+        above: DirMeta,
         spot: &Spot,
+        found: Result<Option<Found>, Errno>,
     ) -> Result<Option<Option<Found>>, Errno> {
-        let mut found = disk::look(opened.fd.as_fd(), &spot.1)?;
+        let mut found = found?;
         let view = self.shared.read();
         let Some(dir) = view.tree.get(spot.0) else {
             return Ok(Some(None));
@@ -276,7 +276,7 @@ impl Keeper {
             Some(Found::File(_)) if !folder.selection.is_entry(&path) => found = None,
             Some(Found::Directory(_)) if !folder.selection.enters(&path) => found = None,
             Some(Found::Directory(meta)) => {
-                if mounted_here && meta.device == opened.meta.device {
+                if mounted_here && meta.device == above.device {
                     return Ok(None);
                 }
                 if !lasting {
@@ -314,11 +314,16 @@ impl Keeper {
         }
     }
 
-    /// Opens a directory where the tree has it, if it is the one that the tree means.
-    pub(super) fn open(&self, dir: DirId) -> Result<Opened, NotOpened> {
+    /// Looks at names in a directory where the tree has it, if it is the one that the tree means.
+    pub(super) fn sight<'a>(
+        &mut self,
+        dir: DirId,
+        names: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Sighted, NotOpened> {
         let view = self.shared.read();
         let known = view.tree.get(dir).ok_or(NotOpened::Unknown)?;
-        let folder = self.folders.get(known.folder).ok_or(NotOpened::Unknown)?;
+        let index = known.folder;
+        let folder = self.folders.get(index).ok_or(NotOpened::Unknown)?;
         let root = folder.root_info.as_ref().ok_or(NotOpened::Unknown)?;
         let expected = if known.parent.is_none() {
             Expected {
@@ -331,16 +336,22 @@ impl Keeper {
                 device: known.device,
             }
         };
-        let names = view.tree.components(dir);
-        let fd = disk::open_directory(&folder.path, &names).map_err(|error| match error {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => NotOpened::Elsewhere,
-            other => NotOpened::Unreadable(other),
-        })?;
-        let meta = disk::look_at_directory(fd.as_fd()).map_err(NotOpened::Unreadable)?;
-        if expected.admits(&meta) {
-            Ok(Opened { fd, meta })
-        } else {
-            Err(NotOpened::Elsewhere)
+        let boxed = |names: Vec<&[u8]>| names.into_iter().map(Box::from).collect();
+        let sight = Sight {
+            root: Arc::clone(&folder.path),
+            path: boxed(view.tree.components(dir)),
+            expected,
+            names: boxed(names.into_iter().collect()),
+        };
+        drop(view);
+        let sighted = self.on_disk(index, move |pulse| sight.look(|| pulse.beat()));
+        match sighted {
+            None => Err(NotOpened::Unknown), // its folder is offline now
+            Some(Ok(Some(sighted))) => Ok(sighted),
+            Some(Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {
+                Err(NotOpened::Elsewhere)
+            }
+            Some(Err(error)) => Err(NotOpened::Unreadable(error)),
         }
     }
 

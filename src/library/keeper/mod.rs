@@ -27,9 +27,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, select};
 
-use self::folders::Folder;
+use self::folders::{Disks, Folder};
 use self::looks::Looks;
 use self::tasks::Tasks;
+use super::apart::Apart;
 use super::crawl::{Crawler, Read};
 use super::delta::Delta;
 use super::index::{Index, IndexError, LARGEST_LOG_BYTES};
@@ -90,7 +91,13 @@ pub(crate) struct Keeper {
     shared: Arc<Shared>,
     watch: Arc<Watch>,
     crawler: Crawler,
+    /// Asks disks what must be known at once.
+    disks: Apart,
     commands: Receiver<Command>,
+    /// Commands that came while a disk was waited for.
+    put_off: VecDeque<Command>,
+    /// A stop has come while a disk was waited for.
+    stops: Option<Disks>,
     /// A channel of one: there are unprocessed entries that were not there before.
     work: Sender<()>,
     /// Where barrier files are made.
@@ -167,6 +174,7 @@ pub(crate) struct Parts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) watch: Arc<Watch>,
     pub(crate) crawler: Crawler,
+    pub(crate) disks: Apart,
     pub(crate) commands: Receiver<Command>,
     pub(crate) work: Sender<()>,
     pub(crate) barrier_directory: PathBuf,
@@ -184,7 +192,10 @@ impl Keeper {
             shared: parts.shared,
             watch: parts.watch,
             crawler: parts.crawler,
+            disks: parts.disks,
             commands: parts.commands,
+            put_off: VecDeque::new(),
+            stops: None,
             work: parts.work,
             barrier_directory: parts.barrier_directory,
             poll: parts.poll,
@@ -256,8 +267,8 @@ impl Keeper {
             &never
         };
         let deadline = self.deadline();
-        let mut command = None;
-        if deadline > Instant::now() {
+        let mut command = self.put_off.pop_front();
+        if command.is_none() && deadline > Instant::now() {
             select! {
                 recv(self.commands) -> received => command = Some(received.unwrap_or(Command::Stop)),
                 recv(wake) -> _ => {}
@@ -266,11 +277,11 @@ impl Keeper {
             }
         }
         if self.storage_retry.is_some() {
-            let command = command.or_else(|| self.commands.try_recv().ok());
+            let command = command.or_else(|| self.next_command());
             return Ok(self.while_storage_fails(command));
         }
         for _ in 0..BATCH {
-            match command.take().or_else(|| self.commands.try_recv().ok()) {
+            match command.take().or_else(|| self.next_command()) {
                 Some(Command::Stop) => return Ok(true),
                 Some(command) => self.command(command)?,
                 None => break,
@@ -286,6 +297,11 @@ impl Keeper {
         self.crawled()?;
         self.housekeeping()?;
         Ok(false)
+    }
+
+    fn next_command(&mut self) -> Option<Command> {
+        let put_off = self.put_off.pop_front();
+        put_off.or_else(|| self.commands.try_recv().ok())
     }
 
     /// Returns when to go on although nothing comes in.
