@@ -38,13 +38,20 @@ impl Identity {
 /// How changes of a directory are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Coverage {
-    /// Not read yet in this life of the service.
+    /// Not read yet in this life of the service, or not at its place when it was to be read.
     #[default]
     Unseen,
     Watched,
     Polled,
     /// It could not be opened or read.
     Unreadable,
+}
+
+impl Coverage {
+    /// Tells whether what is in the directory is still to be read.
+    pub(crate) fn is_unread(self) -> bool {
+        matches!(self, Coverage::Unseen | Coverage::Unreadable)
+    }
 }
 
 #[derive(Debug)]

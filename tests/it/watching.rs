@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{Mode, OFlags, RenameFlags};
 
 use crate::helper::mounts::{bind, in_private_mounts, mount_memory, unmount};
-use crate::helper::{Shelf, is_root, run};
+use crate::helper::{Shelf, is_root, pause, run};
 
 #[test]
 fn files_that_arrive_while_their_directories_are_made_are_found() {
@@ -88,6 +88,28 @@ fn a_directory_moved_in_is_read_with_all_below() {
     }
     std::fs::rename(shelf.outside("new"), shelf.path("comics/new")).unwrap();
     assert_eq!(shelf.assert_equals_disk().len(), 300);
+}
+
+#[test]
+fn a_directory_that_leaves_while_it_is_read_and_comes_back_is_read() {
+    let shelf = Shelf::empty("comics").start();
+    for number in 0..40 {
+        let directory = shelf.outside(&format!("new/{number}/below"));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("f"), "x").unwrap();
+    }
+    let (outside, inside) = (shelf.outside("new"), shelf.path("comics/new"));
+    for round in 0..25 {
+        std::fs::rename(&outside, &inside).unwrap();
+        // It leaves at another moment of its being read each time.
+        pause(Duration::from_micros(round * 360));
+        std::fs::rename(&inside, &outside).unwrap();
+        pause(Duration::from_micros(round % 7 * 900));
+        std::fs::rename(&outside, &inside).unwrap();
+        assert_eq!(shelf.assert_equals_disk().len(), 40);
+        std::fs::rename(&inside, &outside).unwrap();
+        assert!(shelf.assert_equals_disk().is_empty());
+    }
 }
 
 #[test]
@@ -531,7 +553,7 @@ fn a_change_is_on_the_stream_within_a_tenth_of_a_second() {
             added.is_some_and(|added| added.iter().any(|entry| entry["path"] == path.as_str()))
         });
         times.push(event.read_at - started);
-        crate::helper::pause(Duration::from_millis(200));
+        pause(Duration::from_millis(200));
     }
     times.sort();
     let median = times[times.len() / 2];
@@ -547,7 +569,7 @@ fn never_more_than_ten_updates_in_a_second() {
     while started.elapsed() < Duration::from_secs(4) {
         shelf.write(&format!("comics/{number}"), "x");
         number += 1;
-        crate::helper::pause(Duration::from_millis(3));
+        pause(Duration::from_millis(3));
     }
     shelf.sync();
     let events = stream.events();

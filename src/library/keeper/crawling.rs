@@ -220,6 +220,10 @@ impl Keeper {
         // It, or one above it, was moved after it was asked for: then it is where the tree has it.
         if self.sight(dir, []).is_ok() {
             self.tasks.add(flight.task);
+        } else if let Some(known) = self.shared.write().tree.get_mut(dir) {
+            // It may come back to the place where the tree has it, as if nothing had happened.
+            known.coverage = Coverage::Unseen;
+            known.listed_at = None;
         }
         Ok(())
     }

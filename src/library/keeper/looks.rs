@@ -132,15 +132,16 @@ impl Keeper {
         self.note_writers(&finished, &unfinished)
     }
 
-    /// A notice of a directory that could not be read may be of its mode: it is tried again.
+    /// A notice of a directory that could not be read may be of its mode, or it has come back from
+    /// elsewhere: it is tried again.
     fn try_again_below(&mut self, spot: &Spot) {
         let view = self.shared.read();
-        let unreadable = view.tree.child(spot.0, &spot.1).filter(|child| {
+        let unread = view.tree.child(spot.0, &spot.1).filter(|child| {
             let known = view.tree.get(*child);
-            known.is_some_and(|dir| dir.coverage == Coverage::Unreadable)
+            known.is_some_and(|dir| dir.coverage.is_unread())
         });
         drop(view);
-        if let Some(dir) = unreadable {
+        if let Some(dir) = unread {
             self.read_again(dir, true);
         }
     }
