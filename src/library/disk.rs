@@ -145,6 +145,9 @@ pub(crate) fn look_at_directory(fd: BorrowedFd<'_>) -> Result<DirMeta, Errno> {
 /// # Errors
 /// It cannot be told, for example for an I/O error: never to be taken for "nothing".
 fn look(fd: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Found>, Errno> {
+    if name.contains(&b'/') {
+        return Ok(None); // the name of a directory that is leaving the index
+    }
     let mut buffer = [0; 256];
     // Names come from the kernel, so they hold no NUL and are no longer than 255 bytes.
     let Some(target) = buffer.get_mut(..name.len()) else {

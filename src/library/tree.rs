@@ -74,6 +74,19 @@ pub(crate) struct Dir {
     children: Vec<DirId>,
 }
 
+impl Dir {
+    /// Tells whether the directory is gone, and only its rows are still to go.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.name.contains(&b'/')
+    }
+
+    /// Returns the name that the directory has while its rows go: none that can be on a disk, so that
+    /// its own is free.
+    pub(crate) fn leaving_name(&self, id: DirId) -> Vec<u8> {
+        [&*self.name, format!("/(gone)/{}", id.0).as_bytes()].concat()
+    }
+}
+
 /// All directories.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {

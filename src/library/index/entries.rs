@@ -62,6 +62,14 @@ impl Index {
         Ok(())
     }
 
+    /// Returns some of the entries in `dir`; none if there is none.
+    pub(crate) fn some_in(&self, dir: DirId) -> Result<Vec<EntryId>, IndexError> {
+        let sql = "SELECT id FROM entry WHERE dir = ?1 LIMIT 64";
+        let mut find = self.connection.prepare_cached(sql)?;
+        let ids = find.query_map(params![dir.0], |row| Ok(EntryId(row.get(0)?)))?;
+        Ok(ids.collect::<Result<_, _>>()?)
+    }
+
     pub(crate) fn add_entry(
         &mut self,
         dir: DirId,

@@ -112,6 +112,8 @@ pub(crate) struct Keeper {
     /// looked at again when nothing is being read and a moment has passed.
     limbo: Vec<Spot>,
     limbo_until: Instant,
+    /// Directories that are gone with much below them, whose rows go piece by piece.
+    leaving: Vec<DirId>,
     /// Spots to look at for what was found at another: the other names of a file that was written or
     /// removed through one of them, and those that were left by what turned up elsewhere.
     later: Looks,
@@ -204,6 +206,7 @@ impl Keeper {
             tasks: Tasks::default(),
             limbo: Vec::new(),
             limbo_until: now,
+            leaving: Vec::new(),
             later: Looks::default(),
             crawl: None,
             crawl_again: false,
@@ -312,7 +315,7 @@ impl Keeper {
         let mut deadline = self.next_check.min(self.next_poll);
         let others = [
             self.publish_at,
-            (!self.later.is_empty()).then_some(self.committed_at),
+            (!self.later.is_empty() || !self.leaving.is_empty()).then_some(self.committed_at),
             (!self.limbo.is_empty() && self.tasks.is_empty()).then_some(self.limbo_until),
             self.checkpoint_due
                 .then_some(self.committed_at + CHECKPOINT_AFTER),
@@ -395,6 +398,7 @@ impl Keeper {
         }
         let later = std::mem::take(&mut self.later);
         self.look(later)?;
+        self.remove_piece()?;
         self.ask_crawler();
         if self.tasks.is_empty() {
             self.crawl_ends()?;
@@ -466,6 +470,7 @@ impl Keeper {
             || !self.tasks.is_empty()
             || !self.limbo.is_empty()
             || !self.later.is_empty()
+            || !self.leaving.is_empty()
             || !self.delta.is_empty()
             || self.index.is_changed();
         if busy {
