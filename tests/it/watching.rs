@@ -175,6 +175,56 @@ fn an_atomic_save_keeps_the_id_of_the_name() {
 }
 
 #[test]
+fn a_save_by_way_of_a_backup_keeps_the_id_of_the_name() {
+    let shelf = Shelf::with(["comics/a"]).start();
+    let mut follower = shelf.follow();
+    let before = shelf.files().id("comics/a");
+    // Vim removes its backup, whatever it is called; each of the steps may be seen alone or not.
+    for round in 0..32 {
+        let backup = ["comics/a~", "comics/4913.bak"][round % 2];
+        let slow = |step: usize| {
+            if round >> step & 1 == 1 {
+                shelf.sync();
+            }
+        };
+        shelf.rename("comics/a", backup);
+        slow(1);
+        shelf.write("comics/a", &format!("saved {round}"));
+        slow(2);
+        shelf.remove(backup);
+        slow(3);
+        let last = shelf.sync();
+        let files = shelf.assert_equals_disk();
+        assert_eq!((files.len(), files.id("comics/a")), (1, before), "{round}");
+        assert_eq!(follower.list_at(&last).len(), 1);
+    }
+    let entry = |shelf: &Shelf| shelf.get(&format!("/api/files/{before}")).json();
+    shelf.wait("its content is processed", || {
+        entry(&shelf)["status"] == "processed"
+    });
+    // Emacs leaves it, and writes over it the next time.
+    for round in 0..8 {
+        shelf.rename("comics/a", "comics/a~");
+        if round % 2 == 0 {
+            shelf.sync();
+        }
+        shelf.write("comics/a", &format!("saved again {round}"));
+        let files = shelf.assert_equals_disk();
+        assert_eq!((files.len(), files.id("comics/a")), (2, before), "{round}");
+    }
+}
+
+#[test]
+fn a_log_that_is_rotated_keeps_its_id() {
+    let shelf = Shelf::with(["comics/log"]).start();
+    let before = shelf.files().id("comics/log");
+    shelf.rename("comics/log", "comics/log.1");
+    shelf.write("comics/log", "begins anew");
+    let files = shelf.assert_equals_disk();
+    assert_eq!(files.id("comics/log.1"), before);
+}
+
+#[test]
 fn exchanged_files_and_directories_exchange_their_names() {
     let shelf = Shelf::with(["comics/a", "comics/b", "comics/c/1", "comics/d/2"]).start();
     let before = shelf.files();

@@ -70,6 +70,11 @@ impl Index {
         Ok(ids.collect::<Result<_, _>>()?)
     }
 
+    /// Returns the id that the next new entry gets.
+    pub(crate) fn next_entry(&self) -> EntryId {
+        EntryId(self.next_entry)
+    }
+
     pub(crate) fn add_entry(
         &mut self,
         dir: DirId,

@@ -17,6 +17,7 @@ mod listing;
 mod looks;
 mod publish;
 mod reports;
+mod saves;
 mod storage;
 mod tasks;
 
@@ -29,6 +30,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 
 use self::folders::{Disks, Folder};
 use self::looks::Looks;
+use self::saves::Renamed;
 use self::tasks::Tasks;
 use super::apart::Apart;
 use super::crawl::{Crawler, Read};
@@ -141,6 +143,7 @@ pub(crate) struct Keeper {
     /// Entries that are an atomic save's temporary file, maybe.
     young: VecDeque<(Instant, EntryId)>,
     young_ids: HashSet<EntryId>,
+    renamed: Renamed,
     work_waits: bool,
 
     waiters: Vec<Waiter>,
@@ -223,6 +226,7 @@ impl Keeper {
             status_urgent: true,
             young: VecDeque::new(),
             young_ids: HashSet::new(),
+            renamed: Renamed::default(),
             work_waits: true,
             waiters: Vec::new(),
             next_barrier: 1,
@@ -425,6 +429,7 @@ impl Keeper {
     }
 
     fn forget_young(&mut self, now: Instant) {
+        self.renamed.forget(now);
         while self.young.front().is_some_and(|(until, _)| *until <= now) {
             if let Some((_, id)) = self.young.pop_front() {
                 self.young_ids.remove(&id);
