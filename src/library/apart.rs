@@ -1,8 +1,8 @@
 //! Work on disks, **apart** from the library's thread.
 //!
 //! A disk that does not answer (a network mount whose server is away, a driver that hangs) keeps
-//! whoever asks it within the kernel, where nothing interrupts it. So the library's thread never asks
-//! a disk itself: it waits for one that does, looks at its pulse, and where that stands still leaves
+//! whoever asks it within the kernel, where nothing interrupts it. So the library's thread asks a disk
+//! nothing that may not be in memory: it waits for one that does, looks at its pulse, and where that stands still leaves
 //! it behind and goes on with another. One that was left behind ends by itself once the disk answers,
 //! which is the sign that it does.
 

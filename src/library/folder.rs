@@ -6,7 +6,7 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::io::Errno;
 
@@ -36,8 +36,6 @@ pub(crate) struct Root {
     pub(crate) lasting_inodes: bool,
     /// Name of the file system's type, for messages.
     pub(crate) kind: &'static str,
-    /// Its path without links, as the table of mounts has it.
-    pub(crate) path: PathBuf,
 }
 
 /// Why a folder is offline.
@@ -119,7 +117,6 @@ pub(crate) fn look_at_root(path: &Path) -> Result<Root, Away> {
         must_poll: traits.must_poll,
         lasting_inodes: traits.lasting_inodes,
         kind: traits.kind,
-        path: path.canonicalize().unwrap_or_else(|_| path.to_path_buf()),
     })
 }
 

@@ -174,6 +174,44 @@ fn a_different_disk_waits_to_be_accepted() {
 }
 
 #[test]
+fn two_disks_without_birth_times_do_not_take_ids_from_each_other() {
+    in_private_mounts(|| {
+        let arranged = Shelf::empty("comics").folder("music");
+        for folder in ["comics", "music"] {
+            let image = arranged.directory().join(folder);
+            disk_image(&image);
+            // Inodes of the old size have no room for a birth time.
+            run("mkfs.ext4", &["-q", "-F", "-I", "128", text(&image)]);
+            mount_image(&image, &arranged.path(folder));
+        }
+        let mut shelf = arranged.file("comics/1").file("comics/d/2").start();
+        let before = shelf.files();
+        let inodes = |paths: [&str; 2]| paths.map(|path| shelf.inode(path));
+        let old = inodes(["comics/1", "comics/d"]);
+        shelf.halt();
+        shelf.remove("comics/1");
+        shelf.write("music/new", "x");
+        shelf.remove("comics/d");
+        shelf.write("music/other/3", "x");
+        assert_eq!(
+            inodes(["music/new", "music/other"]),
+            old,
+            "not the case meant"
+        );
+        shelf.go_on();
+        let after = shelf.assert_equals_disk();
+        assert!(before.ids().is_disjoint(&after.ids()));
+        // The same while it does not run.
+        shelf.stop();
+        shelf.remove("music/new");
+        shelf.write("comics/back", "x");
+        shelf.start_again();
+        let last = shelf.assert_equals_disk();
+        assert!(!after.ids().contains(&last.id("comics/back")));
+    });
+}
+
+#[test]
 fn the_root_of_a_folder_on_a_full_disk_stays_online() {
     in_private_mounts(|| {
         let arranged = Shelf::empty("comics");

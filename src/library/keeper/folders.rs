@@ -107,6 +107,7 @@ impl Keeper {
     /// Looks whether each folder is there, and whether it is itself.
     pub(super) fn check_folders(&mut self) -> Result<(), IndexError> {
         self.leave_crawl_that_hangs();
+        let apart = std::mem::take(&mut self.mounts_changed);
         for index in 0..self.folders.len() {
             let folder = &mut self.folders[index];
             folder.left_behind.retain(|left| !left.is_back());
@@ -114,7 +115,18 @@ impl Keeper {
                 continue;
             }
             let path = Arc::clone(&folder.path);
-            let Some(found) = self.on_disk(index, move |_| look_at_root(&path)) else {
+            let is_local = folder
+                .root_info
+                .as_ref()
+                .is_some_and(|root| !root.must_poll);
+            // What is asked of a local disk that was there is in memory, and one that is idle is not to
+            // cost two threads their sleep.
+            let found = if is_local && !apart {
+                Some(look_at_root(&path))
+            } else {
+                self.on_disk(index, move |_| look_at_root(&path))
+            };
+            let Some(found) = found else {
                 continue;
             };
             match found {
@@ -218,7 +230,6 @@ impl Keeper {
             .map(|root| (root.meta.device, root.meta.identity));
         let now = (root.meta.device, root.meta.identity);
         if before == Some(now) {
-            folder.root_info = Some(root); // a link in its path may have changed
             return Ok(());
         }
         if folder.away.take().is_some() {
@@ -316,18 +327,26 @@ impl Keeper {
     /// Something was mounted or unmounted: looks at the folders, and reads again what is mounted below
     /// them now and was not before, or the reverse. On a box with containers most mounts are elsewhere.
     pub(super) fn mounts_changed(&mut self) {
-        self.next_check = std::time::Instant::now();
+        self.next_check = Instant::now();
+        self.mounts_changed = true;
         let now = mounts::table();
         let differing = mounts::differing(&self.mounts, &now);
+        let mut roots = Vec::new();
+        for index in 0..self.folders.len() {
+            if self.folders[index].root_info.is_some() {
+                let path = Arc::clone(&self.folders[index].path);
+                // The table has paths without links.
+                let path = self.on_disk(index, move |_| path.canonicalize());
+                roots.extend(path.and_then(Result::ok).map(|path| (index, path)));
+            }
+        }
         let mut view = self.shared.write();
         let mut again: Vec<DirId> = Vec::new();
-        for folder in &self.folders {
-            let Some(root) = &folder.root_info else {
-                continue;
-            };
+        for (index, root) in roots {
+            let folder = &self.folders[index];
             let below = differing
                 .iter()
-                .filter_map(|point| point.strip_prefix(&root.path).ok());
+                .filter_map(|point| point.strip_prefix(&root).ok());
             for path in below {
                 let mut names = path.as_os_str().as_bytes().split(|byte| *byte == b'/');
                 let found = names.try_fold(folder.root, |at, name| view.tree.child(at, name));

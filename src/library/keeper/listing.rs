@@ -61,7 +61,7 @@ impl Keeper {
                 }
                 self.look(looks)?;
             } else {
-                self.reconcile(rest)?;
+                self.reconcile(meta.device, rest)?;
             }
         }
         if let Some(error) = listing.broken {

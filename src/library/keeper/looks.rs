@@ -68,7 +68,8 @@ impl Keeper {
     /// Looks at `looks`, and writes what differs.
     pub(super) fn look(&mut self, looks: Looks) -> Result<(), IndexError> {
         let mut todo = looks.names;
-        let mut seen: Vec<Seen> = Vec::new();
+        // By device, since nothing moves from one to another.
+        let mut seen: BTreeMap<u64, Vec<Seen>> = BTreeMap::new();
         let mut done: BTreeSet<Spot> = BTreeSet::new();
         let mut finished: Vec<Spot> = Vec::new();
         let mut unfinished: Vec<Spot> = Vec::new();
@@ -112,7 +113,7 @@ impl Keeper {
                             &mut unfinished
                         }
                         .push(spot.clone());
-                        seen.push(Seen {
+                        seen.entry(sighted.meta.device).or_default().push(Seen {
                             row: self.row_at(&spot)?,
                             disk,
                             renamed_from: hint.renamed_from,
@@ -128,7 +129,9 @@ impl Keeper {
                 }
             }
         }
-        self.reconcile(seen)?;
+        for (device, seen) in seen {
+            self.reconcile(device, seen)?;
+        }
         self.note_writers(&finished, &unfinished)
     }
 
@@ -146,8 +149,8 @@ impl Keeper {
         }
     }
 
-    /// Compares with the index and applies the differences.
-    pub(super) fn reconcile(&mut self, seen: Vec<Seen>) -> Result<(), IndexError> {
+    /// Compares what was seen on one device with the index, and applies the differences.
+    pub(super) fn reconcile(&mut self, device: u64, seen: Vec<Seen>) -> Result<(), IndexError> {
         if seen.is_empty() {
             return Ok(());
         }
@@ -157,7 +160,7 @@ impl Keeper {
             if self.bulk {
                 return None; // nothing was known before, so nothing can have moved
             }
-            self.elsewhere(found, &spots, taken)
+            self.elsewhere(device, found, &spots, taken)
                 .unwrap_or_else(|error| {
                     failure = Some(error);
                     None
@@ -172,6 +175,7 @@ impl Keeper {
     /// Finds the row of a file or directory that was renamed to a spot that is looked at.
     fn elsewhere(
         &mut self,
+        device: u64,
         found: &Found,
         spots: &BTreeSet<Spot>,
         taken: &[Option<Row>],
@@ -180,6 +184,9 @@ impl Keeper {
         match found {
             Found::File(meta) if meta.identity.is_known() => {
                 for row in self.index.entries_by_identity(meta.identity)? {
+                    if !self.is_on(row.dir, device, meta.identity) {
+                        continue;
+                    }
                     let spot = (row.dir, row.name.clone());
                     let row = self.file_row(&row);
                     if !spots.contains(&spot) && is_free(&row) && self.has_left(&spot, found) {
@@ -190,7 +197,9 @@ impl Keeper {
             }
             Found::Directory(meta) if meta.identity.is_known() => {
                 for dir in self.index.dirs_by_identity(meta.identity)? {
-                    let Some(spot) = self.spot_of(dir) else {
+                    let spot = self.spot_of(dir);
+                    let Some(spot) = spot.filter(|_| self.is_on(dir, meta.device, meta.identity))
+                    else {
                         continue;
                     };
                     let row = Row::Directory {
@@ -206,6 +215,24 @@ impl Keeper {
             _ => {}
         }
         Ok(None)
+    }
+
+    /// Tells whether what has `identity` in a directory may be on `device`. Every disk has the same inode
+    /// numbers: only a birth time tells two disks apart where it is not known which one it was.
+    fn is_on(&self, dir: DirId, device: u64, identity: Identity) -> bool {
+        let view = self.shared.read();
+        let mut at = view.tree.get(dir);
+        while let Some(known) = at {
+            let root = self.folders.get(known.folder);
+            let root = root.and_then(|folder| folder.root_info.as_ref());
+            let of_root = root.filter(|_| known.parent.is_none());
+            match known.device.or(of_root.map(|root| root.meta.device)) {
+                Some(known) => return known == device,
+                None if known.mount => break,
+                None => at = known.parent.and_then(|parent| view.tree.get(parent)),
+            }
+        }
+        identity.born != 0
     }
 
     /// What was at `spot` has been found elsewhere: what is there now may be something that nobody has

@@ -109,6 +109,8 @@ pub(crate) struct Keeper {
     folders: Vec<Folder>,
     /// What was mounted when it was last looked.
     mounts: Table,
+    /// They have changed since the folders were last checked.
+    mounts_changed: bool,
     tasks: Tasks,
     /// Spots that were left by what is known to have been there: it may turn up elsewhere, so they are
     /// looked at again when nothing is being read and a moment has passed.
@@ -206,6 +208,7 @@ impl Keeper {
             poll: parts.poll,
             folders: parts.folders,
             mounts: mounts::table(),
+            mounts_changed: false,
             tasks: Tasks::default(),
             limbo: Vec::new(),
             limbo_until: now,
