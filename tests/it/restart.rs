@@ -206,6 +206,9 @@ fn a_full_state_directory_is_said_and_recovered_from() {
         let error = stream.wait_for("it is said", |event| event.kind == "error");
         assert_eq!(error.data["code"], "storage");
         assert_eq!(shelf.get("/api/files").status, 200); // from what it has
+        shelf.wait("it tries again in vain", || {
+            shelf.log().contains("the index still fails")
+        });
         std::fs::remove_file(filler).unwrap();
         shelf.eventually("it recovers", |files| files.total == 2001);
         shelf.assert_equals_disk();

@@ -153,6 +153,7 @@ impl Keeper {
                 }
                 Err(error) => {
                     log::debug!("the index still fails: {error}");
+                    self.index.rollback(); // or the next attempt believes that it has begun
                     self.storage_retry = Some(Instant::now() + RETRY_STORAGE);
                 }
             }
