@@ -80,6 +80,13 @@ pub(super) struct Saves {
     inherit: Vec<(Spot, EntryRow)>,
 }
 
+/// A new file under the old name of an entry.
+enum New {
+    /// It is not in the index yet.
+    Seen(FileMeta),
+    Known(EntryRow),
+}
+
 impl Keeper {
     /// Makes saves of what looks like renames, additions and removals.
     pub(super) fn find_saves(
@@ -95,12 +102,14 @@ impl Keeper {
             return Ok((actions, saves));
         }
         let mut added: HashMap<Spot, FileMeta> = HashMap::new();
+        let mut changed: HashMap<EntryId, FileMeta> = HashMap::new();
         let mut busy: HashSet<EntryId> = HashSet::new();
         let mut rest: Vec<Action> = Vec::with_capacity(actions.len());
         for action in actions {
             match action {
                 Action::Add(spot, meta) => drop(added.insert(spot, meta)),
-                Action::Remove(id) | Action::Change(id, _) | Action::Move(id, ..) => {
+                Action::Change(id, meta) => drop(changed.insert(id, meta)),
+                Action::Remove(id) | Action::Move(id, ..) => {
                     busy.insert(id);
                     rest.push(action);
                 }
@@ -110,9 +119,20 @@ impl Keeper {
         let mut found: Vec<Action> = Vec::with_capacity(rest.len());
         for action in rest {
             match action {
-                Action::Remove(id) => {
-                    self.backup_removed(id, &mut added, &busy, &mut found, &mut saves)?
-                }
+                Action::Remove(id) => match self.new_in_place_of(id, &mut added, &busy)? {
+                    Some((spot, New::Seen(meta))) => {
+                        found.push(Action::Move(id, spot, meta));
+                        saves.kept.push(id);
+                    }
+                    Some((spot, New::Known(new))) => {
+                        let meta = changed.remove(&new.id).unwrap_or(new.meta);
+                        found.push(Action::Remove(new.id));
+                        found.push(Action::Move(id, spot.clone(), meta));
+                        saves.kept.push(id);
+                        saves.inherit.push((spot, new));
+                    }
+                    None => found.push(Action::Remove(id)),
+                },
                 Action::Move(id, at, meta) if at.1.ends_with(BACKUP) => {
                     let row = self.index.entry(id)?;
                     let left = row.filter(|row| {
@@ -135,7 +155,8 @@ impl Keeper {
         }
         for (spot, meta) in added {
             let backup = self.renamed.backups.get(&spot).copied();
-            let row = match backup.filter(|id| !busy.contains(id)) {
+            let free = |id: &EntryId| !busy.contains(id) && !changed.contains_key(id);
+            let row = match backup.filter(free) {
                 Some(id) => self.index.entry(id)?,
                 None => None,
             };
@@ -149,38 +170,28 @@ impl Keeper {
                 found.push(Action::Add(spot, meta));
             }
         }
+        let changed = changed.into_iter();
+        found.extend(changed.map(|(id, meta)| Action::Change(id, meta)));
         Ok((found, saves))
     }
 
     /// An entry goes: if it was renamed a moment ago and there is a new file under its old name, that
     /// was a save, and the new file is the entry.
-    fn backup_removed(
+    fn new_in_place_of(
         &mut self,
         id: EntryId,
         added: &mut HashMap<Spot, FileMeta>,
         busy: &HashSet<EntryId>,
-        found: &mut Vec<Action>,
-        saves: &mut Saves,
-    ) -> Result<(), IndexError> {
+    ) -> Result<Option<(Spot, New)>, IndexError> {
         let Some(left) = self.renamed.take(id) else {
-            found.push(Action::Remove(id));
-            return Ok(());
+            return Ok(None);
         };
         if let Some(meta) = added.remove(&left.spot) {
-            found.push(Action::Move(id, left.spot, meta));
-            saves.kept.push(id);
-            return Ok(());
+            return Ok(Some((left.spot, New::Seen(meta))));
         }
-        match self.index.entry_at(left.spot.0, &left.spot.1)? {
-            Some(new) if new.id >= left.next && !busy.contains(&new.id) => {
-                found.push(Action::Remove(new.id));
-                found.push(Action::Move(id, left.spot.clone(), new.meta));
-                saves.kept.push(id);
-                saves.inherit.push((left.spot, new));
-            }
-            _ => found.push(Action::Remove(id)),
-        }
-        Ok(())
+        let there = self.index.entry_at(left.spot.0, &left.spot.1)?;
+        let new = there.filter(|new| new.id >= left.next && !busy.contains(&new.id));
+        Ok(new.map(|new| (left.spot, New::Known(new))))
     }
 
     /// Lets contents be what they were under another entry, unless they have changed since.
