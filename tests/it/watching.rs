@@ -281,6 +281,15 @@ fn a_write_through_one_link_shows_at_all() {
 }
 
 #[test]
+fn a_write_through_an_ignored_name_shows_at_the_entry() {
+    let shelf = Shelf::with(["comics/a"]).start();
+    std::fs::hard_link(shelf.path("comics/a"), shelf.path("comics/a.part")).unwrap();
+    shelf.sync();
+    shelf.write("comics/a.part", "longer than before");
+    assert_eq!(shelf.assert_equals_disk().paths(), ["comics/a"]);
+}
+
+#[test]
 fn a_link_out_of_a_directory_that_then_moves_takes_nothing_from_it() {
     let shelf = Shelf::with(["comics/a/x/1", "comics/b/2"]).start();
     for round in 0..10 {

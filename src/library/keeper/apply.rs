@@ -148,9 +148,9 @@ impl Keeper {
         Ok(())
     }
 
-    /// A write through one name is told for that name alone, so the others are looked at too, unless
-    /// the index has them as the file is `now`.
-    fn look_at_links(
+    /// A write through one name is told for that name alone (that of the entry `id`, or of none), so the
+    /// others are looked at too, unless the index has them as the file is `now`.
+    pub(super) fn look_at_links(
         &mut self,
         id: EntryId,
         identity: Identity,

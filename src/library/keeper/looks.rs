@@ -6,10 +6,11 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::Keeper;
+use super::folders::Folder;
 use crate::library::crawl::Expected;
-use crate::library::disk::{DirMeta, Found, Sight, Sighted};
+use crate::library::disk::{DirMeta, FileMeta, Found, Sight, Sighted};
 use crate::library::index::{EntryRow, IndexError};
-use crate::library::reconcile::{Row, Seen, Spot, is_same_row, reconcile};
+use crate::library::reconcile::{EntryId, Row, Seen, Spot, is_same_row, reconcile};
 use crate::library::tree::{Coverage, DirId, Identity};
 use crate::watch::Told;
 
@@ -104,6 +105,9 @@ impl Keeper {
             for ((spot, hint), found) in names.into_iter().zip(sighted.found) {
                 match self.wanted(sighted.meta, &spot, found) {
                     Ok(Some(disk)) => {
+                        if let (Ok(Some(Found::File(meta))), None) = (found, disk) {
+                            self.look_behind_ignored(dir, &meta)?;
+                        }
                         if matches!(disk, Some(Found::Directory(_))) {
                             self.try_again_below(&spot);
                         }
@@ -133,6 +137,18 @@ impl Keeper {
             self.reconcile(device, seen)?;
         }
         self.note_writers(&finished, &unfinished)
+    }
+
+    /// A file that is ignored may have been written by this name, and be an entry by another.
+    fn look_behind_ignored(&mut self, dir: DirId, meta: &FileMeta) -> Result<(), IndexError> {
+        let view = self.shared.read();
+        let folder = view.tree.get(dir).map(|dir| dir.folder);
+        drop(view);
+        let folder = folder.and_then(|folder| self.folders.get(folder));
+        if meta.links > 1 && folder.is_some_and(Folder::lasting_inodes) {
+            self.look_at_links(EntryId(0), meta.identity, Some(meta))?;
+        }
+        Ok(())
     }
 
     /// A notice of a directory that could not be read may be of its mode, or it has come back from
