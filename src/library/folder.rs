@@ -54,6 +54,8 @@ pub(crate) enum Away {
     Unreadable(Errno),
     /// The device has gone although it is still mounted.
     DeviceGone,
+    /// Whoever asks its disk anything waits in vain.
+    Silent,
 }
 
 impl Away {
@@ -73,6 +75,9 @@ impl Away {
             Away::DeviceGone => {
                 format!("the disk of {path} was unplugged: plug it in and mount it")
             }
+            Away::Silent => format!(
+                "the disk of {path} does not answer: check its server or its driver, and the cable"
+            ),
         }
     }
 

@@ -61,7 +61,7 @@ impl Keeper {
                 }
                 self.look(looks)?;
             } else {
-                self.reconcile(rest)?;
+                self.reconcile(meta.device, rest)?;
             }
         }
         if let Some(error) = listing.broken {
@@ -80,10 +80,15 @@ impl Keeper {
         // A new directory has a task since it was added; one that is known has it from here.
         let mut looks = Looks::default();
         for name in listing.directories {
-            let child = self.shared.read().tree.child(dir, &name);
+            let view = self.shared.read();
+            let child = view.tree.child(dir, &name);
+            let known = child.and_then(|child| view.tree.get(child));
+            let is_unread = known.is_some_and(|known| known.coverage.is_unread());
+            drop(view);
             match child {
-                Some(child) if flight.task.recursive => self.tasks.add(Task {
+                Some(child) if flight.task.recursive || is_unread => self.tasks.add(Task {
                     dir: child,
+                    recursive: true,
                     ..flight.task
                 }),
                 Some(_) => {}
