@@ -301,6 +301,7 @@ fn kept(folder: FolderConfig) -> KeptFolder {
         left_behind: Vec::new(),
         polled_because: None,
         unreadable: std::collections::BTreeMap::new(),
+        unmounted: std::collections::BTreeMap::new(),
     }
 }
 

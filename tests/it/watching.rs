@@ -498,6 +498,32 @@ fn a_file_system_mounted_below_is_read_and_unmounting_keeps_its_entries() {
         shelf.eventually("the rest goes on", |files| files.has("comics/3"));
         shelf.sync();
         assert!(before.is_subset(&shelf.files().ids()), "{}", shelf.report());
+        shelf.eventually_folder_is("comics", "degraded");
+        let said = shelf.watcher_status()["folders"][0]["message"].to_string();
+        assert!(said.contains("no disk is mounted at"), "{said}");
+        mount_memory(&shelf.path("comics/disk"));
+        shelf.eventually_folder_is("comics", "watching");
+        shelf.assert_equals_disk();
+    });
+}
+
+#[test]
+fn what_is_there_without_the_disk_mounted_below_can_be_accepted() {
+    in_private_mounts(|| {
+        let mut shelf = Shelf::with(["comics/disk/1"]).start();
+        mount_memory(&shelf.path("comics/disk"));
+        shelf.write("comics/disk/2", "x");
+        shelf.eventually("it is read", |files| files.paths() == ["comics/disk/2"]);
+        unmount(&shelf.path("comics/disk"));
+        shelf.eventually_folder_is("comics", "degraded");
+        shelf.write("comics/disk/3", "x");
+        shelf.restart();
+        shelf.eventually_folder_is("comics", "degraded");
+        assert_eq!(shelf.files().paths(), ["comics/disk/2"]);
+        let accepted = shelf.post("/api/folders/comics/accept", &serde_json::json!({}));
+        assert_eq!(accepted.status, 202);
+        shelf.eventually_folder_is("comics", "watching");
+        assert_eq!(shelf.assert_equals_disk().len(), 2);
     });
 }
 

@@ -54,6 +54,8 @@ const BATCH: usize = 4096;
 const CRAWL_COMMIT: Duration = Duration::from_millis(150);
 /// How often it is checked that the folders are there. Costs no disk access.
 const CHECK_FOLDERS: Duration = Duration::from_secs(5);
+/// The same while one is away: a directory that is made again is read within 2 s.
+const CHECK_AWAY: Duration = Duration::from_millis(1_500);
 /// The log of the index is moved over once nothing has happened for so long.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(2);
 
@@ -397,7 +399,8 @@ impl Keeper {
     fn housekeeping(&mut self) -> Result<(), IndexError> {
         let now = Instant::now();
         if now >= self.next_check {
-            self.next_check = now + CHECK_FOLDERS;
+            let is_away = self.folders.iter().any(|folder| folder.away.is_some());
+            self.next_check = now + if is_away { CHECK_AWAY } else { CHECK_FOLDERS };
             self.check_folders()?;
         }
         if now >= self.next_poll {
