@@ -252,6 +252,30 @@ fn a_file_that_its_processor_deletes_is_gone() {
 }
 
 #[test]
+fn a_file_that_is_moved_away_from_its_command_is_no_failure() {
+    let script = "echo run >> $BASE/runs; until [ -e $BASE/go ]; do sleep 0.02; done; cat \"$1\"";
+    let daemon = Daemon::new().script("read", script).start();
+    daemon.write("a/1.cbz", "x");
+    daemon.eventually("the run", || daemon.lines("runs").len() == 1);
+    std::fs::rename(daemon.folder().join("a"), daemon.folder().join("b")).unwrap();
+    std::fs::write(daemon.base().join("go"), "").unwrap();
+    daemon.wait_status("1.cbz", "processed");
+    let runs: Vec<_> = daemon.history();
+    assert_eq!((runs.len(), &runs[0]["success"]), (1, &json!(true)));
+    assert_eq!(daemon.lines("runs").len(), 2);
+}
+
+#[test]
+fn a_command_that_moves_its_file_and_fails_is_tried_twice_and_not_on_and_on() {
+    let script = "echo run >> $BASE/runs; mv \"$1\" \"${1%.cbz}x.cbz\"; echo no >&2; exit 1";
+    let daemon = Daemon::new().script("move", script).start();
+    daemon.write("a.cbz", "x");
+    let entry = daemon.wait_status("axx.cbz", "failed");
+    assert_eq!(entry["error"], "no");
+    assert_eq!(daemon.lines("runs").len(), 2);
+}
+
+#[test]
 fn stopping_ends_running_commands_and_their_entries_run_again() {
     let mut daemon = Daemon::new()
         .script("slow", "echo run >> $BASE/runs; sleep 1000")
