@@ -19,7 +19,7 @@ pub mod access;
 pub mod api;
 mod door;
 mod figures;
-mod head;
+pub mod head;
 pub mod request;
 mod router;
 pub mod routes;
