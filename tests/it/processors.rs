@@ -241,6 +241,19 @@ fn a_processor_that_always_fails_is_told_and_holds_up_nobody() {
 }
 
 #[test]
+fn a_processor_that_the_sandbox_keeps_out_names_the_command_that_lets_it_in() {
+    let script = "echo \"mv: cannot move '$1': Read-only file system\" >&2; exit 1";
+    let daemon = Daemon::new().script("tag", script).start();
+    daemon.forget_events();
+    daemon.write("a.cbz", "x");
+    let error = daemon.wait_error("processor_failing");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.starts_with("processor tag is kept out: mv: cannot move"));
+    let hint = error["hint"].as_str().unwrap();
+    assert!(hint.contains("`shelfcast --print-drop-in`"), "{hint}");
+}
+
+#[test]
 fn a_file_that_its_processor_deletes_is_gone() {
     let daemon = Daemon::new().script("eat", "rm \"$1\"").start();
     daemon.forget_events();
