@@ -38,8 +38,10 @@ const FOR_PROCESSORS: [&str; 3] = [
     "SystemCallFilter=@resources",
     "UMask=0022",
 ];
-/// Streams that `TasksMax=3072` and `LimitNOFILE=16384` of the unit are made for.
-const UNIT_CLIENTS: usize = 1000;
+/// What the unit says in `LimitNOFILE=`. A stream takes one descriptor, and no thread.
+const UNIT_DESCRIPTORS: usize = 16_384;
+/// Descriptors of everything else: other connections, the index, files that are read.
+const BESIDE_STREAMS: usize = 2_048;
 /// The user that the unit runs as.
 const USER: &str = "shelfcast";
 
@@ -78,9 +80,9 @@ fn compose(config: &Config, mounts: &BTreeSet<PathBuf>, groups: &str) -> String 
             service.insert(line.to_owned());
         }
     }
-    if config.limits.clients > UNIT_CLIENTS {
-        service.insert(format!("TasksMax={}", config.limits.clients * 3));
-        service.insert(format!("LimitNOFILE={}", config.limits.clients * 16));
+    let descriptors = config.limits.clients.saturating_add(BESIDE_STREAMS);
+    if descriptors > UNIT_DESCRIPTORS {
+        service.insert(format!("LimitNOFILE={descriptors}"));
     }
     if let Some(directory) = config.log.file.as_deref().and_then(Path::parent) {
         open(directory, &mut service, &mut remarks);

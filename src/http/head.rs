@@ -23,8 +23,22 @@ pub struct Head {
     pub headers: Vec<(String, String)>,
     /// What the client speaks.
     pub version: Version,
-    /// Declared length of the body.
-    pub body_bytes: u64,
+    /// How long the body is.
+    pub body: Body,
+}
+
+/// How long the body is, as the head tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// This many bytes; 0 where nothing is said.
+    Bytes(u64),
+    /// It comes in chunks, each with its length.
+    Chunked,
+}
+
+impl Body {
+    /// The length of no body at all.
+    pub(super) const NONE: Body = Body::Bytes(0);
 }
 
 /// The versions of HTTP that are spoken here.
@@ -104,9 +118,9 @@ pub fn parse(bytes: &[u8]) -> Result<Head, ApiError> {
         query,
         headers,
         version,
-        body_bytes: 0,
+        body: Body::NONE,
     };
-    head.body_bytes = body_bytes(&head)?;
+    head.body = body(&head)?;
     Ok(head)
 }
 
@@ -164,7 +178,7 @@ fn header_line(line: &[u8]) -> Result<(String, String), ApiError> {
 
 /// Returns the host and port of a target that is a whole URL, as for a proxy.
 fn authority(target: &str) -> Option<&str> {
-    let rest = target.strip_prefix("http://")?;
+    let rest = without_scheme(target)?;
     Some(&rest[..authority_length(rest)])
 }
 
@@ -173,9 +187,14 @@ fn authority_length(after_scheme: &str) -> usize {
     end.unwrap_or(after_scheme.len())
 }
 
+fn without_scheme(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_at_checked("http://".len())?;
+    scheme.eq_ignore_ascii_case("http://").then_some(rest)
+}
+
 fn target_parts(target: &str) -> Result<(String, Vec<(String, String)>), ApiError> {
     // A client that takes us for a proxy sends the whole URL, which may have an empty path.
-    let (target, no_path) = match target.strip_prefix("http://") {
+    let (target, no_path) = match without_scheme(target) {
         Some(rest) => (&rest[authority_length(rest)..], "/"),
         None => (target, ""),
     };
@@ -225,26 +244,38 @@ fn digit(byte: u8) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-fn body_bytes(head: &Head) -> Result<u64, ApiError> {
-    if count(&head.headers, "transfer-encoding") > 0 {
-        return Err(ApiError::new(
-            411,
-            "length_required",
-            "send the body with a Content-Length, not in chunks",
-        ));
+fn body(head: &Head) -> Result<Body, ApiError> {
+    let of_name = |wanted: &'static str| {
+        let headers = head.headers.iter();
+        headers
+            .filter(move |(name, _)| name == wanted)
+            .map(|(_, value)| value)
+    };
+    let mut lengths = of_name("content-length");
+    let length = lengths.next();
+    let mut codings = of_name("transfer-encoding");
+    if let Some(coding) = codings.next() {
+        // Whoever reads the one and whoever reads the other would see different requests.
+        if length.is_some() || codings.next().is_some() || head.version == Version::Http10 {
+            return Err(bad(
+                "Transfer-Encoding goes with HTTP/1.1 and without Content-Length",
+            ));
+        }
+        if !coding.eq_ignore_ascii_case("chunked") {
+            let message = "of transfer codings only chunked is understood";
+            return Err(ApiError::new(501, "transfer_coding", message));
+        }
+        return Ok(Body::Chunked);
     }
-    let mut lengths = head
-        .headers
-        .iter()
-        .filter(|(name, _)| name == "content-length");
-    let Some((_, length)) = lengths.next() else {
-        return Ok(0);
+    let Some(length) = length else {
+        return Ok(Body::NONE);
     };
     if lengths.next().is_some() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(bad("Content-Length is not one number"));
     }
     length
         .parse()
+        .map(Body::Bytes)
         .map_err(|_| bad("Content-Length is not one number"))
 }
 
@@ -296,7 +327,7 @@ mod tests {
             (head.path.as_str(), head.header("host")),
             ("/a", Some("evil:80"))
         );
-        let head = parsed("GET http://nas HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let head = parsed("GET HTTP://nas HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         assert_eq!(
             (head.path.as_str(), head.header("host")),
             ("/", Some("nas"))
@@ -335,8 +366,20 @@ mod tests {
                 400,
             ),
             (
-                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
-                411,
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+                501,
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+                400,
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+                400,
+            ),
+            (
+                "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+                400,
             ),
         ] {
             assert_eq!(parsed(head).map(|head| head.path), Err(status), "{head:?}");

@@ -13,6 +13,9 @@ use rustix::io::Errno;
 use super::disk;
 use super::tree::Identity;
 
+/// In a second.
+const NANOSECONDS: i64 = 1_000_000_000;
+
 /// What identifies the disk that a folder is on, as well as can be told.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) struct DiskIdentity {
@@ -127,7 +130,8 @@ impl DiskIdentity {
         let same_id = self.file_system.1 == now.file_system.1;
         let same_top = self.top == now.top;
         match (Traits::of(now.file_system.0).id_lasts, self.top.born != 0) {
-            (true, true) => same_id || same_top,
+            // Formatting a disk notes whole seconds: two disks formatted one after the other share them.
+            (true, true) => same_id || (same_top && self.top.born % NANOSECONDS != 0),
             (false, true) => same_top,
             (_, false) => same_id,
         }
@@ -274,6 +278,11 @@ mod tests {
         assert!(ext4.is(&identity(None, (0xEF53, 1), (2, 5))));
         assert!(!ext4.is(&identity(None, (0xEF53, 2), (2, 6))));
         assert!(!ext4.is(&identity(None, (0x0102_1994, 1), (2, 5))));
+        // The same topmost directory is proof only where its birth is no whole second.
+        assert!(ext4.is(&identity(None, (0xEF53, 2), (2, 5))));
+        let formatted = identity(None, (0xEF53, 1), (2, 7_000_000_000));
+        assert!(formatted.is(&identity(None, (0xEF53, 1), (2, 7_000_000_000))));
+        assert!(!formatted.is(&identity(None, (0xEF53, 2), (2, 7_000_000_000))));
         // The id of xfs is that of the device: another disk in the same slot has it too.
         let xfs = identity(None, (0x5846_5342, 1), (128, 5));
         assert!(xfs.is(&identity(None, (0x5846_5342, 2), (128, 5))));

@@ -247,7 +247,7 @@ impl Run<'_> {
             }
             if let End::Failed(message) | End::Missing(message) = ran.end {
                 // Where nobody could tell whose edit it was, once more is better than a wrong word.
-                if subject.edited_last && !ran.guarded && self.task.again() == 0 {
+                if subject.edited_last && !ran.guarded && !self.task.in_doubt {
                     return Err(Outcome::ChangedAndFailed);
                 }
                 self.look_for_full_disk();
@@ -296,7 +296,7 @@ impl Run<'_> {
         // It was told a name that is not there any more. It may have moved the file away itself, so
         // this is believed only once.
         let moved = relative.as_deref() != Some(told);
-        if moved && matches!(ran.end, End::Failed(_)) && self.task.again() == 0 {
+        if moved && matches!(ran.end, End::Failed(_)) && !self.task.in_doubt {
             return Err(Outcome::ChangedAndFailed);
         }
         let is_same = look.has_content_of(&before.look);
@@ -304,7 +304,7 @@ impl Run<'_> {
         // somebody else. A copy on write would deceive us, so this is believed only once.
         let too_little = look.ino != before.look.ino
             && !ran.guarded
-            && self.task.again() == 0
+            && !self.task.in_doubt
             && ran.written.is_some_and(|written| written < look.size);
         if !is_same && (ran.saw_stranger || too_little) {
             return Err(if too_little {

@@ -19,6 +19,7 @@
 mod active;
 mod attempt;
 mod complete;
+mod doubted;
 mod figures;
 mod file;
 mod history;

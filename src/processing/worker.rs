@@ -54,6 +54,8 @@ pub(crate) struct Task {
     pub(crate) job: Option<Arc<JobControl>>,
     /// How it has waited before.
     pub(crate) wait: Option<Wait>,
+    /// The attempt before left it open whose edit it was: what this one sees, counts.
+    pub(crate) in_doubt: bool,
 }
 
 impl Task {
@@ -66,11 +68,6 @@ impl Task {
     /// Returns how often in a row the file was not as the index says.
     pub(crate) fn missed(&self) -> u32 {
         self.wait.as_ref().map_or(0, |wait| wait.missed)
-    }
-
-    /// Returns how often its file changed under a command that failed.
-    pub(crate) fn again(&self) -> u32 {
-        self.wait.as_ref().map_or(0, |wait| wait.again)
     }
 }
 

@@ -174,6 +174,35 @@ fn a_different_disk_waits_to_be_accepted() {
 }
 
 #[test]
+fn disks_formatted_in_the_same_second_are_told_apart() {
+    in_private_mounts(|| {
+        let arranged = Shelf::empty("comics");
+        let images = ["one", "two"].map(|name| arranged.directory().join(name));
+        for image in &images {
+            std::fs::File::create(image)
+                .and_then(|file| file.set_len(16 * 1024 * 1024))
+                .unwrap();
+            // Also where mkfs takes its time, and where no udev tells UUIDs.
+            let second = "E2FSPROGS_FAKE_TIME=1600000000";
+            run("env", &[second, "mkfs.ext4", "-q", "-F", text(image)]);
+        }
+        mount_image(&images[0], &arranged.path("comics"));
+        let shelf = arranged.file("comics/a/1").start();
+        let before = facts(&shelf);
+        unmount(&shelf.path("comics"));
+        mount_image(&images[1], &shelf.path("comics"));
+        shelf.write("comics/other", "x");
+        shelf.sync();
+        shelf.eventually_folder_is("comics", "offline");
+        assert_eq!(facts(&shelf), before);
+        unmount(&shelf.path("comics"));
+        mount_image(&images[0], &shelf.path("comics"));
+        shelf.eventually_folder_is("comics", "watching");
+        assert_eq!(facts(&shelf), before);
+    });
+}
+
+#[test]
 fn the_root_of_a_folder_on_a_full_disk_stays_online() {
     in_private_mounts(|| {
         let arranged = Shelf::empty("comics");

@@ -254,6 +254,25 @@ fn a_processor_that_the_sandbox_keeps_out_names_the_command_that_lets_it_in() {
 }
 
 #[test]
+fn a_command_that_edits_its_file_and_fails_is_tried_twice_at_most() {
+    // So often that nobody can tell any more whose edits these are; the notice of the last one comes
+    // when the command has ended.
+    let edits = "echo run >> $BASE/runs; for edit in 1 2 3 4 5; do echo \"$edit\" >> \"$1\"; sleep 0.05; done";
+    let script = format!("{edits}; echo last >> \"$1\"; echo no >&2; exit 1");
+    let daemon = Daemon::new().script("edit", &script).start();
+    daemon.write("a.cbz", "content");
+    let entry = daemon.wait_status("a.cbz", "failed");
+    assert_eq!(entry["error"], "no");
+    // Whatever would start it once more has been noticed and taken in by then.
+    daemon.sync();
+    daemon.write("b.cbz", "content of another");
+    daemon.wait_status("b.cbz", "failed");
+    daemon.wait_idle();
+    assert_eq!(daemon.lines("runs").len(), 4, "{}", daemon.report());
+    assert_eq!(daemon.history().len(), 2);
+}
+
+#[test]
 fn a_file_that_its_processor_deletes_is_gone() {
     let daemon = Daemon::new().script("eat", "rm \"$1\"").start();
     daemon.forget_events();

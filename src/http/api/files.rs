@@ -92,23 +92,29 @@ pub fn list(library: &Library, request: &Request) -> Result<Response, ApiError> 
         let hash = blake3::hash(format!("{state} {question}").as_bytes());
         format!("\"{}\"", &hash.to_hex()[..20])
     };
-    if let Some(wanted) = request.header("if-none-match") {
+    // `*` names no answer, so it does not say whether the question has one.
+    let named = request.header("if-none-match").filter(|tags| *tags != "*");
+    if named.is_some() {
         let now = tag(&library.state_id());
-        if wanted
-            .split(',')
-            .any(|one| one.trim().trim_start_matches("W/") == now)
-        {
-            let not_modified = Response {
-                status: 304,
-                headers: vec![("Cache-Control", "no-cache".to_owned())],
-                body: Vec::new().into(),
-            };
-            return Ok(not_modified.with("ETag", now));
+        if request.has(&now) {
+            return Ok(not_modified(now));
         }
     }
     let page = library.files(&query).map_err(refusal)?;
     let tag = tag(&page.last_event_id);
+    if request.has(&tag) {
+        return Ok(not_modified(tag));
+    }
     Ok(Response::json(200, &FilesAnswer::from(page)).with("ETag", tag))
+}
+
+fn not_modified(tag: String) -> Response {
+    let response = Response {
+        status: 304,
+        headers: vec![("Cache-Control", "no-cache".to_owned())],
+        body: Vec::new().into(),
+    };
+    response.with("ETag", tag)
 }
 
 /// Answers `GET /api/files/ID`.
