@@ -17,7 +17,7 @@
 
 pub mod access;
 pub mod api;
-mod body;
+pub mod body;
 mod door;
 mod figures;
 pub mod head;
