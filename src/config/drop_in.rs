@@ -30,6 +30,8 @@ use super::Config;
 
 /// Homes, which the unit hides or makes read-only (`ProtectHome=`, systemd.exec(5)).
 const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
+/// What the unit has of its own (`PrivateTmp=`, systemd.exec(5)).
+const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 /// What the unit forbids Shelfcast, which needs none of it, and processors may need.
 const FOR_PROCESSORS: [&str; 3] = [
     "MemoryDenyWriteExecute=no",
@@ -67,6 +69,9 @@ fn compose(config: &Config, mounts: &BTreeSet<PathBuf>, groups: &str) -> String 
         }
         if HOMES.iter().any(|home| folder.path.starts_with(home)) {
             service.insert("ProtectHome=read-only".to_owned());
+        }
+        if TEMPORARY.iter().any(|own| folder.path.starts_with(own)) {
+            service.insert("PrivateTmp=no".to_owned());
         }
         permissions(&folder.path, writes, groups, &mut service, &mut remarks);
     }
@@ -383,6 +388,9 @@ mod tests {
                      ReadWritePaths=-/home/nobody-here/a\nReadWritePaths=-/no/disk\n\
                      SystemCallFilter=@resources\nUMask=0022\n";
         assert!(written.ends_with(lines), "{written}");
+        config.folders = vec![folder("/var/tmp/a")];
+        let seen = compose(&config, &mounts, "");
+        assert!(seen.contains("\nPrivateTmp=no\n"), "{seen}");
         config.folders.clear();
         assert!(compose(&config, &mounts, "").contains("# Nothing is needed"));
     }

@@ -55,7 +55,7 @@ pub(super) fn read_body(
         while !chunks.take(&mut connection.unread)? {
             more(connection, AHEAD_BYTES, deadline, shared)?;
         }
-        return Ok(chunks.body);
+        return Ok(chunks.into_body());
     }
     while connection.unread.len() < wanted {
         more(connection, wanted, deadline, shared)?;
@@ -84,7 +84,7 @@ fn more(
 /// A body that comes in chunks (RFC 9112 section 7.1), as far as it has come. As strict as the
 /// head: what two readers could take for two different bodies is refused.
 #[derive(Debug, Default)]
-struct Chunks {
+pub struct Chunks {
     body: Vec<u8>,
     next: Next,
     trailers: usize,
@@ -102,7 +102,10 @@ enum Next {
 impl Chunks {
     /// Takes what is complete off `unread`, of which less than a line is left then; tells whether
     /// the body has ended.
-    fn take(&mut self, unread: &mut Vec<u8>) -> Result<bool, ApiError> {
+    ///
+    /// # Errors
+    /// The answer to chunks that are malformed or too large.
+    pub fn take(&mut self, unread: &mut Vec<u8>) -> Result<bool, ApiError> {
         let mut at = 0;
         let ended = loop {
             let rest = &unread[at..];
@@ -133,6 +136,12 @@ impl Chunks {
         Ok(ended)
     }
 
+    /// Returns the body as far as it has come.
+    #[must_use]
+    pub fn into_body(self) -> Vec<u8> {
+        self.body
+    }
+
     fn after_size(&self, size: usize) -> Result<Next, ApiError> {
         match size {
             0 => Ok(Next::Trailer),
@@ -147,7 +156,8 @@ fn line(bytes: &[u8]) -> Result<Option<&[u8]>, ApiError> {
     let end = bytes.windows(2).position(|two| two == b"\r\n");
     match end {
         Some(end) if end <= MAX_LINE_BYTES => Ok(bytes.get(..end)),
-        None if bytes.len() <= MAX_LINE_BYTES => Ok(None),
+        // Half of its end may be there.
+        None if bytes.len() <= MAX_LINE_BYTES + 1 => Ok(None),
         _ => Err(malformed()),
     }
 }
@@ -220,8 +230,18 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_line_is_taken_however_it_arrives() {
+        let line = |bytes| format!("0;{}\r\n\r\n", "x".repeat(bytes - 2));
+        for piece in [1, MAX_LINE_BYTES + 1, 4096] {
+            let taken = read(&line(MAX_LINE_BYTES), piece);
+            assert_eq!(taken, Ok(Some(Default::default())), "{piece}");
+            assert_eq!(read(&line(MAX_LINE_BYTES + 1), piece), Err(400), "{piece}");
+        }
+    }
+
+    #[test]
     fn what_is_doubtful_is_refused() {
-        let long = "1".repeat(MAX_LINE_BYTES + 1);
+        let long = "1".repeat(MAX_LINE_BYTES + 2);
         let trailers = format!("0\r\n{}\r\n", "a: b\r\n".repeat(MAX_TRAILERS + 1));
         for (text, status) in [
             ("\r\n", 400),

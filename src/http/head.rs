@@ -12,20 +12,24 @@ const MAX_HEADERS: usize = 100;
 
 /// A parsed head.
 #[derive(Debug)]
-pub(super) struct Head {
-    pub(super) method: String,
+pub struct Head {
+    /// `GET`, `POST`, …, as it was sent.
+    pub method: String,
     /// Decoded, without the query.
-    pub(super) path: String,
-    pub(super) query: Vec<(String, String)>,
+    pub path: String,
+    /// Decoded parameters in order.
+    pub query: Vec<(String, String)>,
     /// Names in lower case.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) version: Version,
-    pub(super) body: Body,
+    pub headers: Vec<(String, String)>,
+    /// What the client speaks.
+    pub version: Version,
+    /// How long the body is.
+    pub body: Body,
 }
 
 /// How long the body is, as the head tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
+pub enum Body {
     /// This many bytes; 0 where nothing is said.
     Bytes(u64),
     /// It comes in chunks, each with its length.
@@ -37,20 +41,26 @@ impl Body {
     pub(super) const NONE: Body = Body::Bytes(0);
 }
 
+/// The versions of HTTP that are spoken here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
+pub enum Version {
+    /// HTTP/1.0.
     Http10,
+    /// HTTP/1.1.
     Http11,
 }
 
 impl Head {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    /// Returns the first header called `name` (lower case).
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(key, _)| key == name)?;
         Some(&found.1)
     }
 
     /// Tells whether the client wants to send another request on this connection.
-    pub(super) fn keeps_alive(&self) -> bool {
+    #[must_use]
+    pub fn keeps_alive(&self) -> bool {
         let connection = self.header("connection").unwrap_or("").to_ascii_lowercase();
         let mut words = connection.split(',').map(str::trim);
         match self.version {
@@ -62,7 +72,8 @@ impl Head {
 
 /// Returns the length of the head, its closing empty line included, if all of it is there; the
 /// first `searched` bytes were searched before.
-pub(super) fn end(bytes: &[u8], searched: usize) -> Option<usize> {
+#[must_use]
+pub fn end(bytes: &[u8], searched: usize) -> Option<usize> {
     let from = searched.saturating_sub(3);
     let mut fours = bytes.get(from..)?.windows(4);
     let end = from + fours.position(|four| four == b"\r\n\r\n")? + 4;
@@ -70,7 +81,10 @@ pub(super) fn end(bytes: &[u8], searched: usize) -> Option<usize> {
 }
 
 /// Parses a head up to and with its closing empty line.
-pub(super) fn parse(bytes: &[u8]) -> Result<Head, ApiError> {
+///
+/// # Errors
+/// The answer to send in place of one.
+pub fn parse(bytes: &[u8]) -> Result<Head, ApiError> {
     let text = bytes
         .strip_suffix(b"\r\n\r\n")
         .ok_or_else(|| bad("the request head has no end"))?;
@@ -165,7 +179,12 @@ fn header_line(line: &[u8]) -> Result<(String, String), ApiError> {
 /// Returns the host and port of a target that is a whole URL, as for a proxy.
 fn authority(target: &str) -> Option<&str> {
     let rest = without_scheme(target)?;
-    Some(&rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())])
+    Some(&rest[..authority_length(rest)])
+}
+
+fn authority_length(after_scheme: &str) -> usize {
+    let end = after_scheme.find(['/', '?', '#']);
+    end.unwrap_or(after_scheme.len())
 }
 
 fn without_scheme(target: &str) -> Option<&str> {
@@ -174,13 +193,14 @@ fn without_scheme(target: &str) -> Option<&str> {
 }
 
 fn target_parts(target: &str) -> Result<(String, Vec<(String, String)>), ApiError> {
-    // A client that takes us for a proxy sends the whole URL.
-    let target = match without_scheme(target) {
-        Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),
-        None => target,
+    // A client that takes us for a proxy sends the whole URL, which may have an empty path.
+    let (target, no_path) = match without_scheme(target) {
+        Some(rest) => (&rest[authority_length(rest)..], "/"),
+        None => (target, ""),
     };
     let target = target.split('#').next().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let path = if path.is_empty() { no_path } else { path };
     if !path.starts_with('/') && path != "*" {
         return Err(bad("the target is not a path"));
     }
@@ -317,6 +337,12 @@ mod tests {
             (head.path.as_str(), head.header("host")),
             ("/", Some("nas"))
         );
+        let head = parsed("GET http://nas?a=/b HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        assert_eq!(
+            (head.path.as_str(), head.header("host")),
+            ("/", Some("nas"))
+        );
+        assert_eq!(head.query, [("a".to_owned(), "/b".to_owned())]);
     }
 
     #[test]

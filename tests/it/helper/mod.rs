@@ -22,6 +22,7 @@ mod files;
 pub mod follower;
 pub mod http;
 pub mod mounts;
+pub mod networks;
 mod service;
 mod shelf;
 pub mod stream;
