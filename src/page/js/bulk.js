@@ -11,7 +11,10 @@ export function bulkActions(library) {
   const run = async (action) => {
     let files = [...library.grid.selected];
     if (files.length === 0) return;
-    if (action === "retry") files = files.filter((id) => library.rows.byId.get(id)?.status === "failed");
+    if (action === "retry") {
+      const failed = new Set([...library.rows.states()].filter(({ status }) => status === "failed").map(({ id }) => id));
+      files = files.filter((id) => failed.has(id));
+    }
     if (files.length === 0) return toast(t("nothingFailed"));
     if (await startJob({ action: action === "verify" ? "verify" : "process", files })) library.grid.clear();
   };

@@ -143,7 +143,8 @@ export class Health {
     const same = rows.length === box.children.length && rows.every((row, index) => row.isEqualNode(box.children[index]));
     if (!same) box.replaceChildren(...rows);
     box.hidden = rows.length === 0;
-    const bad = this.errors.size + offline.length;
+    const limited = this.status?.folders.filter(({ name, state }) => state === "degraded" && !wanted.some(([, { folder }]) => folder === name)) ?? [];
+    const bad = this.errors.size + offline.length + limited.length;
     setText($("health-badge"), String(bad));
     $("health-badge").hidden = bad === 0;
   }
@@ -179,15 +180,16 @@ export class Health {
       const [events, cache] = await Promise.all([call("api/events/stats"), call("api/cache/stats")]);
       this.version ??= (await call("api/version")).version;
       const crawl = cache.last_crawl;
+      const latency = (ms) => (events.deliveries > 0 ? format.millis(ms) : "–");
       this.list([
         ["figureFiles", format.count(cache.files)],
         ["figureBytes", format.size(cache.bytes)],
         ["figureDirectories", format.count(cache.directories)],
         ["figureClients", format.count(events.active_clients)],
         ["figureEvents", format.count(events.total_events_broadcast)],
-        ["figureLatency", format.millis(events.latency_ms.p50)],
-        ["figureWorst", format.millis(events.latency_ms.p99)],
-        ["figureCrawl", crawl ? t("figureCrawlText", { files: t("files", { n: crawl.files }), time: format.duration(crawl.duration_s) }) : "–"],
+        ["figureLatency", latency(events.latency_ms.p50)],
+        ["figureWorst", latency(events.latency_ms.p99)],
+        ["figureCrawl", crawl ? format.took(1000 * crawl.duration_s) : "–"],
         ["figureUptime", format.duration(events.uptime_s)],
         ["figureVersion", this.version ?? "–"],
       ]);

@@ -30,7 +30,7 @@ const health = new Health();
 const details = new Details();
 const library = new Library({ open: (entry) => details.open(entry), selection: () => bulk.draw() });
 const bulk = bulkActions(library);
-const view = views(library);
+const view = views();
 
 const sync = new Sync(async () => {
   const id = await library.read();

@@ -27,7 +27,7 @@ const english = {
     "-modified": "Newest first", modified: "Oldest first", "-size": "Largest first", size: "Smallest first" },
   columnName: "Name", columnSize: "Size", columnModified: "Modified", columnState: "State",
   gridHelp: "Arrow keys move, space selects, Enter opens details, slash searches, question mark shows all keys.",
-  range: { one: "{shown} of {total} file", other: "{shown} of {total} files" },
+  range: { one: "{from}–{to} of {count} file", other: "{from}–{to} of {count} files" },
   loading: "Loading…", files: { one: "{count} file", other: "{count} files" },
   directories: { one: "{count} directory", other: "{count} directories" },
   openFolder: "Open folder {name}", inPlace: "in {place}",
@@ -72,7 +72,6 @@ const english = {
   plotLabel: "Events per minute over the last 30 minutes: {sum} in all, at most {max} in a minute",
   figureClients: "Screens connected", figureEvents: "Events", figureLatency: "Latency, typical", figureWorst: "Latency, worst 1 %",
   figureFiles: "Files", figureBytes: "Size", figureDirectories: "Directories", figureCrawl: "Last full read", figureUptime: "Running for", figureVersion: "Version",
-  figureCrawlText: "{files} in {time}",
   rebuild: "Read all folders again", rebuildStarted: "All folders are being read again",
 
   place: "Place", fileSize: "Size", modified: "Modified", state: "State", fingerprint: "Fingerprint", processedAt: "Processed",
@@ -86,7 +85,7 @@ const english = {
 
   helpTitle: "Keyboard",
   keys: [["/", "Search"], ["↑ ↓", "Move in the list"], ["Page ↑ ↓, Home, End", "Move far"], ["Enter", "Details, or open a folder"], ["Backspace", "One folder up"],
-    ["Space", "Select"], ["Shift + ↑ ↓", "Select several"], ["Ctrl + A", "Select all that are loaded"], ["p", "Process the selected"], ["v", "Verify the selected"], ["r", "Retry the selected that failed"],
+    ["Space", "Select"], ["Shift + ↑ ↓", "Select several"], ["Ctrl + A", "Select all that were read so far"], ["p", "Process the selected"], ["v", "Verify the selected"], ["r", "Retry the selected that failed"],
     ["l, n, h", "Library, Now, Health"], ["Esc", "Close, or clear the selection"], ["?", "This help"]],
 };
 

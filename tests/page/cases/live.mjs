@@ -15,13 +15,13 @@ test("a new file appears, is processed, changes and goes, without a new list", a
   await nas.add({ "comics/b.cbz": "b" });
   const row = await tab.row("b.cbz");
   await until("the state Done", async () => (await row.textContent()).includes("Done"));
-  await tab.has("#range", "2 of 2 files");
+  await tab.has("#range", "2 files");
   await nas.move("comics/b.cbz", "comics/c.cbz");
   await tab.row("c.cbz");
   await tab.gone("b.cbz");
   await nas.remove("comics/c.cbz");
   await tab.gone("c.cbz");
-  await tab.has("#range", "1 of 1 file");
+  await tab.has("#range", "1 file");
   assert.deepEqual(tab.requests.filter((url) => /api\/files/.test(url)), [], "the list was read again");
   tab.check();
 });
@@ -77,7 +77,7 @@ test("a filtered list takes in what fits and lets go of what does not", async ({
   assert.deepEqual(await tab.names(), ["Batman 2.cbz", "batman 1.cbz"]);
   await nas.move("comics/batman 1.cbz", "comics/robin.cbz");
   await tab.gone("batman 1.cbz");
-  await tab.has("#range", "1 of 1 file");
+  await tab.has("#range", "1 file");
 });
 
 test("ten thousand files leave the page fluid and the list right", async ({ shelf, browser }) => {
