@@ -27,6 +27,7 @@ export class Grid {
     this.scale = 1;
     this.shown = new Map();
     this.seen = []; // what is on the screen: [key, index]
+    [this.first, this.end] = [0, 0]; // the indexes of that
     this.active = null; // a key
     this.activeAt = -1; // where it was last
     this.anchor = null;
@@ -36,7 +37,7 @@ export class Grid {
     this.box.addEventListener("scroll", () => this.later(), { passive: true });
     this.box.addEventListener("click", (event) => this.clicked(event));
     this.box.addEventListener("keydown", (event) => this.pressed(event));
-    this.box.addEventListener("focus", () => this.active ?? this.activate(this.first()));
+    this.box.addEventListener("focus", () => this.active ?? this.activate(this.first));
     this.body.addEventListener("animationend", ({ target }) => target.classList.remove("fresh"));
     new ResizeObserver(([{ contentRect }]) => this.measure(contentRect.height)).observe(this.box);
     setInterval(() => !document.hidden && this.age(), 30_000);
@@ -56,16 +57,6 @@ export class Grid {
     const real = this.list.length * this.height;
     this.scale = real > TALLEST ? (real - this.view) / (TALLEST - this.view) : 1;
     this.body.style.height = `${Math.min(real, TALLEST)}px`;
-  }
-
-  /** First visible index. */
-  first() {
-    return Math.floor((this.box.scrollTop * this.scale) / this.height);
-  }
-
-  /** The index after the last visible one. */
-  end() {
-    return Math.ceil((this.box.scrollTop * this.scale + this.view) / this.height);
   }
 
   /** Number of rows that fit. */
@@ -109,8 +100,10 @@ export class Grid {
     if (!this.list || this.view === 0) return;
     const scroll = this.box.scrollTop;
     const position = scroll * this.scale;
-    const from = Math.max(0, Math.floor(position / this.height) - SPARE);
-    const to = Math.min(this.list.length, this.end() + SPARE);
+    this.first = Math.floor(position / this.height);
+    this.end = Math.ceil((position + this.view) / this.height);
+    const from = Math.max(0, this.first - SPARE);
+    const to = Math.min(this.list.length, this.end + SPARE);
     const items = []; // [item, index]; what was let go is left blank until it is there again
     for (let index = from; index < to; index += 1) {
       const item = this.list.at(index);
@@ -143,8 +136,7 @@ export class Grid {
       else this.body.insertBefore(row, next);
     }
     this.fresh.clear();
-    const [top, bottom] = [position / this.height - 1, (position + this.view) / this.height];
-    this.seen = items.filter(([, index]) => index > top && index < bottom).map(([item, index]) => [keyOf(item), index]);
+    this.seen = items.filter(([, index]) => index >= this.first && index < this.end).map(([item, index]) => [keyOf(item), index]);
     const active = this.active && this.shown.get(this.active);
     if (active) this.box.setAttribute("aria-activedescendant", active.id);
     else this.box.removeAttribute("aria-activedescendant");

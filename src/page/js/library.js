@@ -124,7 +124,7 @@ export class Library {
     const { signal } = (this.aborting = new AbortController());
     this.placed();
     // What the owner looks at, and one page; what is above comes when it is looked at.
-    const first = Math.max(0, this.grid.first() - this.shownDirectories.length);
+    const first = Math.max(0, this.grid.first - this.shownDirectories.length);
     const rows = keep ? this.rows.resume(first) : new Rows(asked);
     const wanted = keep ? Math.min(this.rows.length, first + this.grid.page() + FIRST_PAGE) : 1;
     let id = null;
@@ -311,8 +311,8 @@ export class Library {
   /** Says how many there are and, where not all are on the screen, which of them are. */
   range() {
     const { total } = this.rows;
-    const first = Math.max(0, this.grid.first() - this.shownDirectories.length);
-    const last = Math.min(total, this.grid.end() - this.shownDirectories.length);
+    const first = Math.max(0, this.grid.first - this.shownDirectories.length);
+    const last = Math.min(total, this.grid.end - this.shownDirectories.length);
     const text = first === 0 && last === total || last <= 0 ? "files" : "range";
     setText($("range"), this.loaded ? t(text, { n: total, from: format.count(first + 1), to: format.count(last) }) : "");
   }
