@@ -55,7 +55,7 @@ export class Details {
     const facts = [
       ["state", el("span", { class: `c-state s-${state}` }, icon(state), el("span", { text: t(`status.${state}`) }))],
       ["waiting", entry.waiting], ["error", entry.error],
-      ["place", el("a", { href: link({ in: parent(entry.path), q: "", status: "all" }), dir: "auto", text: parent(entry.path), click: () => $("details").close() })],
+      ["place", el("a", { href: link({ in: parent(entry.path), q: "", status: "all" }), dir: "auto", text: format.name(parent(entry.path)), click: () => $("details").close() })],
       ["fileSize", format.size(entry.size)], ["modified", format.date(entry.modified)],
       ["processedAt", entry.processed_at === null ? null : format.date(entry.processed_at)],
       ["fingerprint", entry.fingerprint && el("code", { text: entry.fingerprint })],
@@ -65,7 +65,7 @@ export class Details {
     const focused = document.activeElement?.dataset?.act ?? "title";
     $("details").replaceChildren(
       el("div", { class: "sheet-head" },
-        el("h2", { id: "details-title", "data-act": "title", tabindex: "-1", dir: "auto", text: entry.name }),
+        el("h2", { id: "details-title", "data-act": "title", tabindex: "-1", dir: "auto", text: format.name(entry.name) }),
         el("button", { type: "button", class: "quiet icon-button", "data-act": "close", "aria-label": t("close"), click: () => $("details").close() }, icon("close"))),
       el("div", { class: "actions" },
         el("button", { type: "button", class: "primary", "data-act": "process", text: t("process"), click: job("process") }),
@@ -84,7 +84,7 @@ export class Details {
       const { timestamp: at, success, processor, error } = item;
       const text = success ? t("historyOk", { processor, time: format.took(item.duration_ms) }) : t("historyBad", { processor, error: error ?? "" });
       const output = item.output?.trim() === error ? null : item.output;
-      return el("li", {}, icon(success ? "processed" : "failed"), el("span", { class: "what", dir: "auto", text }),
+      return el("li", {}, icon(success ? "processed" : "failed"), el("span", { class: "what", text }),
         at ? el("time", { datetime: format.iso(at), title: format.date(at), text: format.when(at) }) : null,
         output ? el("pre", { tabindex: "0", dir: "auto", text: output }) : null);
     });
@@ -95,7 +95,7 @@ export class Details {
   duplicatesOf({ duplicates }) {
     if (!duplicates) return []; // not read yet
     const lines = duplicates.map((other) => el("li", {},
-      el("button", { type: "button", class: "link", dir: "auto", text: other.path, click: () => this.open(other) })));
+      el("button", { type: "button", class: "link", dir: "auto", text: format.name(other.path), click: () => this.open(other) })));
     const list = lines.length ? el("ul", { class: "duplicates" }, ...lines) : el("p", { class: "faint", text: t("noDuplicates") });
     return [el("h3", { text: t("duplicates") }), list];
   }

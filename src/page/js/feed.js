@@ -14,7 +14,7 @@ const AT_ONCE = 12;
 const name = (path) => path.slice(path.lastIndexOf("/") + 1);
 
 /** The words for an event, as `[icon, text, title]`, or null for what says nothing to a person. */
-export function describe({ type, data }) {
+function describe({ type, data }) {
   if (type === "file_processed") {
     return data.success
       ? ["processed", t("fedProcessed", { name: data.filename, time: format.took(data.duration_ms) }), data.filepath]
@@ -80,7 +80,7 @@ export class Feed {
 
   line(event, at) {
     const [kind, text, title] = describe(event);
-    const line = el("li", { title: title || null }, icon(kind), el("span", { class: "what", dir: "auto", text }),
+    const line = el("li", { title: format.name(title) || null }, icon(kind), el("span", { class: "what", text }),
       el("time", { datetime: format.iso(at), title: format.date(at), text: format.moment(at) }));
     return Object.assign(line, { at, file: event.data.file });
   }

@@ -20,6 +20,15 @@ const sizes = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte", "petabyte
 const spans = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]].map(([name, seconds]) => [seconds, unit(name)]);
 const [millisecond, shortMillisecond] = [0, 1].map((maximumFractionDigits) => unit("millisecond", { maximumFractionDigits }));
 
+/** A name as it can be read: line breaks and other controls as their pictures, and what would turn
+ *  the text around, so that gpj.exe looks like a picture, as a sign that there is something. */
+export const name = (text) => text
+  .replace(/[\0-\x1f\x7f]/g, (control) => (control === "\x7f" ? "\u2421" : String.fromCharCode(0x2400 + control.charCodeAt(0))))
+  .replace(/[\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+
+/** A name within a sentence, whose direction it leaves alone. */
+export const within = (text) => `\u2068${name(text)}\u2069`;
+
 /** 12,345 */
 export const count = (value) => number(value);
 

@@ -37,7 +37,8 @@ export class Grid {
     this.box.addEventListener("scroll", () => this.later(), { passive: true });
     this.box.addEventListener("click", (event) => this.clicked(event));
     this.box.addEventListener("keydown", (event) => this.pressed(event));
-    this.box.addEventListener("focus", () => this.active ?? this.activate(this.first));
+    // Not for a click: that would scroll the row away from under the pointer.
+    this.box.addEventListener("focus", () => this.box.matches(":focus-visible") && (this.active ?? this.activate(this.first)));
     this.body.addEventListener("animationend", ({ target }) => target.classList.remove("fresh"));
     new ResizeObserver(([{ contentRect }]) => this.measure(contentRect.height)).observe(this.box);
     setInterval(() => !document.hidden && this.age(), 30_000);

@@ -92,7 +92,7 @@ export class Jobs {
     if (active(job) && job.eta_s !== null) parts.push(t("jobEta", { time: format.duration(job.eta_s) }));
     setText(card.figures, parts.join(" · "));
     card.figures.classList.toggle("bad", failed > 0);
-    setText(card.file, (active(job) && job.current_file) || "");
+    setText(card.file, format.name((active(job) && job.current_file) || ""));
     card.file.title = card.file.textContent;
     card.bar.hidden = card.cancel.parentElement.hidden = !active(job);
     card.dismiss.hidden = active(job);

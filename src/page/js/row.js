@@ -35,12 +35,12 @@ function drawEntry(row, entry, place) {
   const state = stateOf(entry);
   const directory = parent(entry.path);
   row.className = `row entry ${row.classList.contains("fresh") ? "fresh" : ""}`;
-  row.title = entry.path;
+  row.title = format.name(entry.path);
   const shown = place === directory ? "" : directory;
   const reason = entry.error ?? entry.waiting;
   row.replaceChildren(
     cell("c-check", el("span", { class: "box" }, icon("check"))),
-    cell("c-name", el("span", { class: "name", dir: "auto", text: entry.name }), shown ? el("span", { class: "dir", dir: "auto", text: shown }) : null),
+    cell("c-name", el("span", { class: "name", dir: "auto", text: format.name(entry.name) }), shown ? el("span", { class: "dir", dir: "auto", text: format.name(shown) }) : null),
     cell(`c-state s-${state}`, icon(state), el("span", { text: t(`status.${state}`) }),
       reason ? el("span", { class: "reason", dir: "auto", title: reason, text: reason }) : null),
     cell("c-size", format.size(entry.size)),
@@ -51,10 +51,10 @@ function drawEntry(row, entry, place) {
 
 function drawDirectory(row, directory) {
   row.className = "row directory";
-  row.title = directory.path;
+  row.title = format.name(directory.path);
   row.replaceChildren(
     cell("c-check", icon("folder")),
-    cell("c-name", el("span", { class: "name", dir: "auto", text: directory.path.split("/").at(-1) })),
+    cell("c-name", el("span", { class: "name", dir: "auto", text: format.name(directory.path.split("/").at(-1)) })),
     cell(`c-state ${directory.offline ? "s-offline" : "faint"}`, directory.offline ? icon("offline") : "", el("span", { text: directory.note })),
     cell("c-size"),
     cell("c-when"),

@@ -2,7 +2,7 @@
 // {name} is filled in, and an object with `one` and `other` is chosen by {n} and the rules of the
 // language. Texts of the server (errors, hints) arrive in English and are shown as they come.
 
-import { count } from "./format.js";
+import { count, within } from "./format.js";
 
 const english = {
   skip: "Skip to the list of files",
@@ -28,9 +28,8 @@ const english = {
   columnName: "Name", columnSize: "Size", columnModified: "Modified", columnState: "State",
   gridHelp: "Arrow keys move, space selects, Enter opens details, slash searches, question mark shows all keys.",
   range: { one: "{from}–{to} of {count} file", other: "{from}–{to} of {count} files" },
-  loading: "Loading…", files: { one: "{count} file", other: "{count} files" },
+  files: { one: "{count} file", other: "{count} files" },
   directories: { one: "{count} directory", other: "{count} directories" },
-  openFolder: "Open folder {name}", inPlace: "in {place}",
   noMatch: "Nothing matches", noMatchText: "No file here fits the search and the filter.", showAll: "Show all files",
   noFiles: "No files yet", noFilesText: "Copy something into a watched folder: it appears here at once.",
   firstTitle: "Choose what to watch",
@@ -57,9 +56,9 @@ const english = {
 
   fedAdded: "{name} is new", fedAddedMany: { one: "{count} new file", other: "{count} new files" },
   fedChanged: "{name} changed", fedChangedMany: { one: "{count} file changed", other: "{count} files changed" },
-  fedRemoved: { one: "{count} file is gone", other: "{count} files are gone" }, fedRemovedName: "{name} is gone",
+  fedRemoved: { one: "{count} file is gone", other: "{count} files are gone" },
   fedMany: "Many files changed at once", fedProcessed: "{name} done in {time}", fedFailed: "{name} failed: {error}",
-  fedRebuild: "Reading all folders again", fedRebuilt: "All folders were read again",
+  fedRebuild: "Reading all folders again",
   fedWatcher: "Watcher: {state}", fedReset: "The server started anew; the list was read again", fedGap: "The list was read again",
   watchState: { crawling: "reading folders", watching: "watching", degraded: "watching with limits", paused: "paused", offline: "a folder is offline" },
 
@@ -76,7 +75,7 @@ const english = {
 
   place: "Place", fileSize: "Size", modified: "Modified", state: "State", fingerprint: "Fingerprint", processedAt: "Processed",
   waiting: "Waiting", error: "Error", history: "History", noHistory: "Not processed yet.", duplicates: "Duplicates",
-  duplicateOf: "Same content as", noDuplicates: "No other file has the same content.", gone: "This file is gone.",
+  noDuplicates: "No other file has the same content.", gone: "This file is gone.",
   historyOk: "{processor}: done in {time}", historyBad: "{processor}: {error}",
 
   tokenTitle: "Token needed", tokenText: "Changes on this server need the token from its configuration ([access] token). It is kept in this browser only.",
@@ -90,6 +89,8 @@ const english = {
 };
 
 const texts = english;
+/** Values that come from disk or from commands. */
+const foreign = new Set(["name", "place", "error", "message"]);
 const plural = new Intl.PluralRules("en");
 
 /** The text called `key` (dots go deeper), with {names} filled in from `values`. */
@@ -102,7 +103,7 @@ export function t(key, values = {}) {
     values = { count: count(values.n ?? 0), ...values };
   }
   if (typeof found !== "string") return found;
-  return found.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+  return found.replace(/\{(\w+)\}/g, (whole, name) => (foreign.has(name) ? within(String(values[name])) : values[name] ?? whole));
 }
 
 /** Fills in the texts of the static document. */

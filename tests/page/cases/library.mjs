@@ -83,6 +83,53 @@ test("selected files are verified by a job", async ({ shelf, browser }) => {
   tab.check();
 });
 
+test("the first click opens what was clicked, also in a list that was scrolled", async ({ shelf, browser }) => {
+  const nas = await shelf({ files: Object.fromEntries(Array.from({ length: 60 }, (_, index) => [`comics/${index + 10}.cbz`, `${index}`])) });
+  const tab = await (await browser()).open(nas.url);
+  await tab.row("10.cbz");
+  await tab.page.$eval("#grid", (grid) => (grid.scrollTop = 700)); // in the middle of a row
+  const row = await tab.row("35.cbz");
+  await row.click();
+  await tab.has("#details-title", "35.cbz");
+});
+
+test("a directory is processed by a job, which can be cancelled", async ({ shelf, browser }) => {
+  const nas = await shelf({
+    files: Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`comics/A/${index}.cbz`, `${index}`])),
+    config: '[processing]\nautomatic = false\nworkers = 1\n[[processor]]\nname = "slow"\nmatch = ["**"]\ncommand = ["sleep", "0.5"]',
+  });
+  const tab = await (await browser()).open(`${nas.url}#in=comics/A`);
+  await tab.row("0.cbz");
+  await tab.page.click("#place-menu");
+  await tab.page.click("#ask button[value='process all']");
+  await until("progress with the time left", async () => /\d of 40 · .* left/.test(await tab.text("#jobs")), { within: 30_000 });
+  assert.equal(await tab.text("#now-badge"), "1");
+  await tab.page.click("#jobs .actions button");
+  await tab.has("#jobs", "cancelled");
+  assert.ok(await tab.page.isHidden("#jobs .actions"), "an ended job cannot be cancelled");
+  tab.check();
+});
+
+test("what failed is retried from the selection", async ({ shelf, browser }) => {
+  const nas = await shelf({
+    files: { "comics/good.cbz": "good", "comics/bad.cbz": "bad" },
+    config: '[[processor]]\nname = "picky"\nmatch = ["**/bad.cbz"]\ncommand = ["test", "-e", "{path}.cover.jpg"]',
+  });
+  const tab = await (await browser()).open(nas.url);
+  await until("a failure", async () => (await nas.get("api/files")).counts.failed === 1);
+  await tab.page.click(".chip[data-status=failed]");
+  const row = await tab.row("bad.cbz");
+  await until("why it failed", async () => (await row.textContent()).includes("Failed"));
+  await nas.add({ "comics/bad.cbz.cover.jpg": "cover" });
+  await tab.page.focus("#grid");
+  await tab.page.keyboard.press("Control+a");
+  await tab.has("#bulk-text", "1 selected");
+  await tab.page.click("#bulk-retry");
+  await tab.has("#empty", "Nothing matches");
+  await until("no failure", async () => (await nas.get("api/files")).counts.failed === 0);
+  tab.check();
+});
+
 test("a long list loads as one scrolls, holds few rows, and is right on the way back", async ({ shelf, browser }) => {
   const count = 8000;
   const name = (index) => `${String(index).padStart(5, "0")}.cbz`;
