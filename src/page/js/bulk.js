@@ -23,7 +23,7 @@ export function bulkActions(library) {
     library.grid.clear();
     $("grid").focus();
   });
-  $("place-menu").addEventListener("click", place);
+  $("place-menu").addEventListener("click", () => actOn(here().in));
   return {
     run,
     draw() {
@@ -34,9 +34,8 @@ export function bulkActions(library) {
   };
 }
 
-/** Asks what to do with everything in the place, and does it. */
-async function place() {
-  const directory = here().in;
+/** Asks what to do with everything in a directory ("" for all of them), and does it. */
+export async function actOn(directory) {
   const choice = await askDialog({
     title: t("placeTitle", { place: directory || t("everything") }),
     text: t("placeText"),

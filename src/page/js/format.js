@@ -10,7 +10,6 @@ const unit = (name, options) => lazy(() => new Intl.NumberFormat(undefined, { st
 const dated = (options) => lazy(() => new Intl.DateTimeFormat(undefined, options));
 
 const number = lazy(() => new Intl.NumberFormat());
-const clock = dated({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const hour = dated({ timeStyle: "short" });
 const day = dated({ dateStyle: "medium" });
 const full = dated({ dateStyle: "full", timeStyle: "medium" });
@@ -48,8 +47,8 @@ const valid = (seconds) => Number.isFinite(seconds) && Math.abs(seconds) < 8.64e
 /** For machines; empty for what is no date. */
 export const iso = (seconds) => (valid(seconds) ? new Date(seconds * 1000).toISOString() : "");
 
-/** The time of day to the second, of what happened today; the date of what is older. */
-export const moment = (seconds) => (Date.now() / 1000 - seconds < 43_200 ? clock(seconds * 1000) : when(seconds));
+/** The time of day of what happened today; the date of what is older. */
+export const moment = (seconds) => (Date.now() / 1000 - seconds < 43_200 ? hour : day)(seconds * 1000);
 
 /** The date and time of a Unix time in seconds, in full. */
 export const date = (seconds) => (valid(seconds) ? full(seconds * 1000) : "");

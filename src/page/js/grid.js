@@ -15,7 +15,7 @@ const SPARE = 6;
 const TALLEST = 8_000_000;
 
 export class Grid {
-  /** `on` has `open(item)`, `near(from, to)` (these rows are wanted), `selection()`, `up()`. */
+  /** `on` has `open(item)`, `near(from, to)` (these rows are wanted), `selection()`, `act(directory)`, `up()`. */
   constructor(on) {
     this.on = on;
     this.box = $("grid");
@@ -190,7 +190,7 @@ export class Grid {
   }
 
   toggle(item) {
-    if (!isEntry(item)) return;
+    if (!isEntry(item)) return item && this.on.act(item);
     if (!this.selected.delete(keyOf(item))) this.selected.add(keyOf(item));
     this.on.selection();
     this.draw();
@@ -212,7 +212,7 @@ export class Grid {
     if (event.shiftKey && this.active !== null) this.activate(index, { extend: true });
     else {
       this.activate(index);
-      if (event.ctrlKey || event.metaKey || event.target.closest(".c-check")) this.toggle(item);
+      if (event.ctrlKey || event.metaKey || event.target.closest(".entry .c-check, .more")) this.toggle(item);
       else this.on.open(item);
     }
   }

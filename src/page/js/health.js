@@ -19,7 +19,7 @@ export class Health {
     this.errors = new Map();
     this.dismissed = new Set(recall("dismissed")?.split("\n") ?? []);
     this.buckets = new Map(); // minute → number of events
-    this.since = Math.floor(Date.now() / 60_000);
+    this.since = Math.floor(Date.now() / 60_000); // what was before, this page has not seen
     this.watcherSwitch();
     $("rebuild").addEventListener("click", () => this.act("api/cache/rebuild", null, t("rebuildStarted")));
     this.plot();
@@ -138,7 +138,7 @@ export class Health {
     const all = [...wanted, ...offline.map(({ name, message }) => [`offline ${name}`, { message: `${name}: ${message ?? t("folderState.offline")}`, hint: null }])]
       .filter(([key]) => !this.dismissed.has(key)).slice(-3);
     const rows = all.map(([key, { message, hint }]) =>
-      el("div", { class: "alert", "data-key": key }, icon("failed"), el("div", {}, el("p", { text: message }), hint ? el("p", { class: "hint", text: hint }) : null),
+      el("div", { class: "alert", "data-key": key }, icon("failed"), el("div", {}, el("p", { text: message }), hint && !message.includes(hint) ? el("p", { class: "hint", text: hint }) : null),
         el("button", { type: "button", class: "quiet icon-button", "aria-label": t("dismiss"), click: () => this.dismiss(key) }, icon("close"))));
     const same = rows.length === box.children.length && rows.every((row, index) => row.isEqualNode(box.children[index]));
     if (!same) box.replaceChildren(...rows);
@@ -165,11 +165,14 @@ export class Health {
     const values = Array.from({ length: MINUTES }, (_, index) => this.buckets.get(now - MINUTES + 1 + index) ?? 0);
     const max = Math.max(...values);
     const [width, height] = [300 / MINUTES, 60];
+    const unseen = Math.max(0, MINUTES - 1 - (now - this.since));
     const bars = values.map((value, index) => {
+      if (index < unseen) return "";
       const tall = value === 0 ? 1 : Math.max(3, (value / max) * height);
       return svg("rect", { x: index * width + 1, y: 64 - tall, width: width - 2, height: tall, class: value === 0 ? "none" : "some" });
     });
     $("plot").replaceChildren(...bars);
+    setText($("plot-most"), max > 0 ? t("plotMost", { max: format.count(max) }) : "");
     const sum = format.count(values.reduce((one, other) => one + other, 0));
     $("plot").setAttribute("aria-label", t("plotLabel", { sum, max: format.count(max) }));
   }

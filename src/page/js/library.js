@@ -61,7 +61,7 @@ class Listing {
 }
 
 export class Library {
-  /** `on` has `open(entry)` and `selection()`. */
+  /** `on` has `open(entry)`, `selection()` and `act(place)`. */
   constructor(on) {
     this.on = on;
     this.rows = new Rows(toQuery(here()));
@@ -73,6 +73,7 @@ export class Library {
       open: (item) => (item.id === undefined ? this.enter(item.path) : on.open(item)),
       near: (from, to) => this.near(from, to),
       selection: () => on.selection(),
+      act: ({ path }) => on.act(path),
       up: () => here().in && this.enter(parent(here().in)),
     });
     this.tools();
@@ -310,11 +311,13 @@ export class Library {
 
   /** Says how many there are and, where not all are on the screen, which of them are. */
   range() {
+    if (!this.loaded) return;
     const { total } = this.rows;
-    const first = Math.max(0, this.grid.first - this.shownDirectories.length);
-    const last = Math.min(total, this.grid.end - this.shownDirectories.length);
-    const text = first === 0 && last === total || last <= 0 ? "files" : "range";
-    setText($("range"), this.loaded ? t(text, { n: total, from: format.count(first + 1), to: format.count(last) }) : "");
+    const before = this.shownDirectories.length;
+    const [first, last] = [Math.max(0, this.grid.first - before), Math.min(total, this.grid.end - before)];
+    const all = (first === 0 && last === total) || last <= 0;
+    const files = t(all ? "files" : "range", { n: total, from: format.count(first + 1), to: format.count(last) });
+    setText($("range"), this.rows.query.directory && before > 0 ? `${t("directories", { n: before })}, ${files}` : files);
   }
 
   /** Says why there is nothing to see, and what to do. */

@@ -57,6 +57,7 @@ function drawDirectory(row, directory) {
     cell("c-name", el("span", { class: "name", dir: "auto", text: format.name(directory.path.split("/").at(-1)) })),
     cell(`c-state ${directory.offline ? "s-offline" : "faint"}`, directory.offline ? icon("offline") : "", el("span", { text: directory.note })),
     cell("c-size"),
-    cell("c-when"),
+    // For pointers; Space does the same, since the focus stays on the grid.
+    cell("c-when", el("button", { type: "button", class: "quiet icon-button more", tabindex: "-1", "aria-label": t("placeTitle", { place: directory.path }) }, icon("more"))),
   );
 }

@@ -67,7 +67,7 @@ const english = {
   accept: "Use the disk that is there now", acceptTitle: "Accept the disk at {name}?",
   acceptText: "The index of this folder will be compared with the disk that is at its path now. Files that are not on it leave the index.",
   acceptDo: "Accept this disk", accepted: "The disk was accepted; the folder is being read",
-  noFolders: "No folder is configured.", eventsPerMinute: "Events per minute", plotFrom: "30 min ago", plotTo: "now",
+  noFolders: "No folder is configured.", eventsPerMinute: "Events per minute", plotFrom: "30 min ago", plotMost: "at most {max}", plotTo: "now",
   plotLabel: "Events per minute over the last 30 minutes: {sum} in all, at most {max} in a minute",
   figureClients: "Screens connected", figureEvents: "Events", figureLatency: "Latency, typical", figureWorst: "Latency, worst 1 %",
   figureFiles: "Files", figureBytes: "Size", figureDirectories: "Directories", figureCrawl: "Last full read", figureUptime: "Running for", figureVersion: "Version",
@@ -84,7 +84,7 @@ const english = {
 
   helpTitle: "Keyboard",
   keys: [["/", "Search"], ["↑ ↓", "Move in the list"], ["Page ↑ ↓, Home, End", "Move far"], ["Enter", "Details, or open a folder"], ["Backspace", "One folder up"],
-    ["Space", "Select"], ["Shift + ↑ ↓", "Select several"], ["Ctrl + A", "Select all that were read so far"], ["p", "Process the selected"], ["v", "Verify the selected"], ["r", "Retry the selected that failed"],
+    ["Space", "Select; on a folder, its actions"], ["Shift + ↑ ↓", "Select several"], ["Ctrl + A", "Select all that were read so far"], ["p", "Process the selected"], ["v", "Verify the selected"], ["r", "Retry the selected that failed"],
     ["l, n, h", "Library, Now, Health"], ["Esc", "Close, or clear the selection"], ["?", "This help"]],
 };
 

@@ -107,6 +107,16 @@ test("a directory is processed by a job, which can be cancelled", async ({ shelf
   await tab.page.click("#jobs .actions button");
   await tab.has("#jobs", "cancelled");
   assert.ok(await tab.page.isHidden("#jobs .actions"), "an ended job cannot be cancelled");
+  // From the list it is the same: by its button, and by the space bar.
+  await tab.page.click("#crumbs a >> nth=1");
+  await (await tab.row("A")).waitForSelector(".more").then((button) => button.click());
+  await tab.has("#ask-title", "Actions for");
+  await tab.page.keyboard.press("Escape");
+  await tab.page.focus("#grid");
+  await tab.page.keyboard.press("Home");
+  await tab.page.keyboard.press("Space");
+  await until("the actions", () => tab.page.$eval("#ask", (dialog) => dialog.open));
+  await tab.has("#ask-title", "comics/A");
   tab.check();
 });
 
