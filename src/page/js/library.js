@@ -106,7 +106,7 @@ export class Library {
     const parts = place.in === "" ? [] : place.in.split("/");
     const crumb = (text, path, last) => el("li", {},
       el("a", { href: link({ in: path, q: "", status: "all" }), "aria-current": last ? "page" : null, dir: "auto", text: format.name(text) }));
-    $("crumbs").replaceChildren(el("ol", {}, crumb(t("everything"), "", parts.length === 0),
+    $("crumbs").replaceChildren(el("ol", {}, crumb(t(parts.length ? "everythingShort" : "everything"), "", parts.length === 0),
       ...parts.map((part, index) => crumb(part, parts.slice(0, index + 1).join("/"), index === parts.length - 1))));
     if ($("search").value.trim() !== place.q) $("search").value = place.q;
     const hint = parts.length ? t("searchIn", { place: parts[0] }) : t("search");

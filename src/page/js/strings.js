@@ -20,8 +20,8 @@ const english = {
   watcherTitleOff: "Automatic processing is paused. Switch on to resume; what changed meanwhile is found.",
   watcherPaused: "Automatic processing is paused", watcherResumed: "Automatic processing is on again",
 
-  breadcrumb: "Place in the library", everything: "All folders", search: "Search",
-  searchIn: "Search in {place}", filter: "Filter by state", sort: "Sort", actions: "Actions…",
+  breadcrumb: "Place in the library", everything: "All folders", everythingShort: "All", search: "Search",
+  searchIn: "Search in {place}", filter: "Filter by state", sort: "Sort", actions: "Actions",
   status: { all: "All", unprocessed: "New", processing: "In work", processed: "Done", failed: "Failed", duplicate: "Duplicate" },
   sorts: { path: "Path, A to Z", "-path": "Path, Z to A", name: "Name, A to Z", "-name": "Name, Z to A",
     "-modified": "Newest first", modified: "Oldest first", "-size": "Largest first", size: "Smallest first" },
@@ -51,7 +51,7 @@ const english = {
   job: { process: "Processing", verify: "Verifying" },
   jobStatus: { queued: "queued", running: "running", completed: "completed", failed: "failed", cancelled: "cancelled" },
   jobProgress: "{current} of {total}", jobFailures: { one: "{count} failure", other: "{count} failures" },
-  jobEta: "{time} left", jobCancel: "Cancel job", jobCancelled: "The job is being cancelled",
+  jobEta: "{time} left", jobCancelled: "The job is being cancelled",
   jobDone: "{action}: {status}, {progress}", dismiss: "Dismiss",
 
   fedAdded: "{name} is new", fedAddedMany: { one: "{count} new file", other: "{count} new files" },
