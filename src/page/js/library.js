@@ -100,9 +100,11 @@ export class Library {
     $("grid").focus({ preventScroll: true });
   }
 
-  /** Shows the place in the tools. */
+  /** Shows the place in the tools; again only when it is another, for what has the focus or is being typed. */
   placed() {
     const place = here();
+    if (JSON.stringify(place) === this.place) return;
+    this.place = JSON.stringify(place);
     const parts = place.in === "" ? [] : place.in.split("/");
     const crumb = (text, path, last) => el("li", {},
       el("a", { href: link({ in: path, q: "", status: "all" }), "aria-current": last ? "page" : null, dir: "auto", text: format.name(text) }));

@@ -58,6 +58,31 @@ test("rows above come and go without a jump of what is on the screen", async ({ 
   tab.check();
 });
 
+test("what is being typed and what has the focus stay while the list is read again", async ({ shelf, browser }) => {
+  const nas = await shelf({ files: { "comics/a/1.cbz": "a" } });
+  const tab = await (await browser()).open(`${nas.url}#in=comics/a`);
+  await tab.row("1.cbz");
+  const again = async () => {
+    const before = tab.requests.length;
+    await tab.page.evaluate(() => dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true })));
+    await until("another reading", () => tab.requests.slice(before).some((url) => url.includes("api/files?")));
+  };
+  await tab.page.focus("#crumbs a >> nth=1");
+  await again();
+  assert.equal(await tab.page.evaluate(() => document.activeElement.textContent), "comics");
+  // Longer than one waits for the next letter, in case the list comes just then.
+  await tab.page.evaluate(() => {
+    const { setTimeout } = globalThis;
+    globalThis.setTimeout = (act, ms) => setTimeout(act, ms === 120 ? 3000 : ms);
+  });
+  await tab.page.focus("#search");
+  await tab.page.keyboard.type("bat");
+  await again();
+  await tab.page.keyboard.type("man");
+  await until("the search", async () => (await tab.page.evaluate(() => location.hash)).includes("q=batman"));
+  assert.equal(await tab.page.inputValue("#search"), "batman");
+});
+
 test("a row that does not change is not drawn again", async ({ shelf, browser }) => {
   const nas = await shelf({ files: numbered(20), config: "[processing]\nautomatic = false" });
   const tab = await (await browser()).open(nas.url);
