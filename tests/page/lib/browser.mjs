@@ -77,6 +77,14 @@ export class Tab {
     return until(`no row called ${name}`, async () => !(await this.names()).includes(name));
   }
 
+  /** Makes the pause longer after which what is typed is searched for: what comes meanwhile comes in time. */
+  typeSlowly() {
+    return this.page.evaluate(() => {
+      const { setTimeout } = globalThis;
+      globalThis.setTimeout = (act, ms) => setTimeout(act, ms === 120 ? 3000 : ms);
+    });
+  }
+
   text(selector) {
     return this.page.textContent(selector);
   }
