@@ -17,7 +17,7 @@ const PAGE = 500;
 const LARGEST_PAGE = 1000;
 /** Rows that stay loaded on each side of what is looked at; what is further away is let go. */
 const KEPT = 3000;
-/** How near the end of what was read may come before the next page is asked for. */
+/** How near rows that are not loaded may come before they are asked for. */
 const AHEAD = 30;
 /** The pause in typing after which a search goes out. */
 const TYPING_MS = 120;
@@ -180,7 +180,7 @@ export class Library {
     const before = this.shownDirectories.length;
     [from, to] = [from - before, to - before];
     this.rows.keep(from - KEPT, to + KEPT);
-    const missing = this.rows.missing(from, to);
+    const missing = this.rows.missing(from - AHEAD, to + AHEAD);
     if (missing) this.load((rows) => this.again(rows, missing));
     else if (!this.rows.complete && to >= this.rows.length - AHEAD) this.load((rows) => this.more(rows));
   }
@@ -217,7 +217,8 @@ export class Library {
     const answers = [];
     let cursor = page.cursor;
     do {
-      const answer = await this.ask(rows, Math.min(LARGEST_PAGE, page.rows.length + 1), cursor);
+      const limit = answers.length ? LARGEST_PAGE : Math.min(LARGEST_PAGE, page.rows.length + 1);
+      const answer = await this.ask(rows, limit, cursor);
       if (!this.fits(rows, answer)) return;
       answers.push(answer);
       cursor = answer.next;
