@@ -80,7 +80,10 @@ function showState(state) {
   const before = shown.state;
   shown = state;
   if (state.state !== before) {
-    if (state.state === "live") console.info("SSE: Connected to event stream");
+    if (state.state === "live") {
+      console.info("SSE: Connected to event stream");
+      if (health.visible()) health.figures(); // this screen counts from now on
+    }
     if (state.state === "polling") askState();
     if (before !== "") say(t(words[state.state] ?? "liveTrying"));
     $("live").dataset.state = state.state;
