@@ -17,8 +17,10 @@ const PAGE = 500;
 const LARGEST_PAGE = 1000;
 /** Rows that stay loaded on each side of what is looked at; what is further away is let go. */
 const KEPT = 3000;
-/** How near the end of what was read may come before the next page is asked for. */
+/** How near rows that are not loaded may come before they are asked for. */
 const AHEAD = 30;
+/** The pause in typing after which a search goes out. */
+const TYPING_MS = 120;
 /** Counts that a delta leaves open are asked for at most this often. */
 const COUNTS_MS = 1000;
 
@@ -66,6 +68,7 @@ export class Library {
     this.on = on;
     this.rows = new Rows(toQuery(here()));
     this.queue = [];
+    this.typing = null; // while letters wait for their search
     this.folders = null; // of watcher_status; null until it is known
     this.remembered = remembered();
     this.shownDirectories = [];
@@ -85,10 +88,12 @@ export class Library {
     $("filters").replaceChildren(...statuses.map((status) =>
       el("button", { type: "button", class: `chip s-${status}`, "data-status": status, "aria-pressed": "false", click: () => go({ status }) },
         status === "all" ? null : icon(status), el("span", { text: t(`status.${status}`) }), el("span", { class: "count" }))));
-    let typing = 0;
     $("search").addEventListener("input", () => {
-      clearTimeout(typing);
-      typing = setTimeout(() => go({ q: $("search").value.trim() }, { replace: true }), 120);
+      clearTimeout(this.typing);
+      this.typing = setTimeout(() => {
+        this.typing = null;
+        go({ q: $("search").value.trim() }, { replace: true });
+      }, TYPING_MS);
     });
     const headings = [["c-check", ""], ["c-name", t("columnName")], ["c-state", t("columnState")], ["c-size", t("columnSize")], ["c-when", t("columnModified")]];
     $("columns").replaceChildren(...headings.map(([name, text]) => el("span", { class: name, text })));
@@ -96,6 +101,8 @@ export class Library {
   }
 
   enter(path) {
+    clearTimeout(this.typing);
+    this.typing = null;
     go({ in: path, q: "", status: "all" });
     $("grid").focus({ preventScroll: true });
   }
@@ -110,7 +117,7 @@ export class Library {
       el("a", { href: link({ in: path, q: "", status: "all" }), "aria-current": last ? "page" : null, dir: "auto", text: format.name(text) }));
     $("crumbs").replaceChildren(el("ol", {}, crumb(t(parts.length ? "everythingShort" : "everything"), "", parts.length === 0),
       ...parts.map((part, index) => crumb(part, parts.slice(0, index + 1).join("/"), index === parts.length - 1))));
-    if ($("search").value.trim() !== place.q) $("search").value = place.q;
+    if (!this.typing && $("search").value.trim() !== place.q) $("search").value = place.q;
     const hint = parts.length ? t("searchIn", { place: parts[0] }) : t("search");
     $("search").placeholder = hint;
     $("search").setAttribute("aria-label", hint);
@@ -173,7 +180,7 @@ export class Library {
     const before = this.shownDirectories.length;
     [from, to] = [from - before, to - before];
     this.rows.keep(from - KEPT, to + KEPT);
-    const missing = this.rows.missing(from, to);
+    const missing = this.rows.missing(from - AHEAD, to + AHEAD);
     if (missing) this.load((rows) => this.again(rows, missing));
     else if (!this.rows.complete && to >= this.rows.length - AHEAD) this.load((rows) => this.more(rows));
   }
@@ -210,7 +217,8 @@ export class Library {
     const answers = [];
     let cursor = page.cursor;
     do {
-      const answer = await this.ask(rows, Math.min(LARGEST_PAGE, page.rows.length + 1), cursor);
+      const limit = answers.length ? LARGEST_PAGE : Math.min(LARGEST_PAGE, page.rows.length + 1);
+      const answer = await this.ask(rows, limit, cursor);
       if (!this.fits(rows, answer)) return;
       answers.push(answer);
       cursor = answer.next;

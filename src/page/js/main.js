@@ -16,7 +16,7 @@ import { themeButton } from "./theme.js";
 import { views } from "./views.js";
 
 const base = new URL(".", location.href);
-const meta = (name) => new URL(document.querySelector(`meta[name="shelfcast-${name}"]`).content, base);
+const worker = new URL(document.querySelector("meta[name=shelfcast-worker]").content, base);
 /** A clock that jumped this far means that the machine slept. */
 const SLEEP_MS = 60_000;
 
@@ -60,7 +60,7 @@ function deliver(event, old) {
   if (!old) health.count();
 }
 
-const share = new Share(base, meta("worker"), (message) => {
+const share = new Share(base, worker, (message) => {
   if (message.kind === "event") sync.arrived(message);
   else if (message.kind === "trouble") console.warn(`SSE: Connection error, will retry in ${message.seconds}s`);
   else if (message.kind === "state") showState(message);
@@ -80,7 +80,10 @@ function showState(state) {
   const before = shown.state;
   shown = state;
   if (state.state !== before) {
-    if (state.state === "live") console.info("SSE: Connected to event stream");
+    if (state.state === "live") {
+      console.info("SSE: Connected to event stream");
+      if (health.visible()) health.figures(); // this screen counts from now on
+    }
     if (state.state === "polling") askState();
     if (before !== "") say(t(words[state.state] ?? "liveTrying"));
     $("live").dataset.state = state.state;
@@ -192,5 +195,4 @@ sync.now().then(() => {
   // Not needed for the first view, and so asked for after it.
   health.follow();
   feed.past();
-  document.head.append(el("link", { rel: "icon", type: "image/svg+xml", href: meta("icon") }));
 });

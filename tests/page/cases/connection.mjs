@@ -1,6 +1,7 @@
 // The connection: restarts, proxies that buffer, polling and back.
 
 import assert from "node:assert/strict";
+import { violations } from "../lib/axe.mjs";
 import { patientTest as test, until } from "../lib/harness.mjs";
 import { Proxy } from "../lib/proxy.mjs";
 
@@ -31,6 +32,7 @@ test("the list stays while the server is away, and says that it is offline", asy
   await nas.down("SIGKILL");
   await tab.state("offline", 40_000);
   assert.deepEqual(await tab.names(), ["a.cbz"]);
+  assert.deepEqual(await violations(tab), []);
   await nas.up();
   await tab.page.click("#live-retry");
   await tab.state("live", 5_000);

@@ -1,22 +1,11 @@
 // For everybody: keyboard, screen reader, phone, dark, reduced motion.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { violations } from "../lib/axe.mjs";
 import { test, until } from "../lib/harness.mjs";
 
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const files = { "comics/Batman/1.cbz": "one", "comics/Batman/2.cbz": "two", "comics/3.cbz": "one" };
 const sizes = { phone: { width: 390, height: 844 }, desk: { width: 1280, height: 800 }, wall: { width: 1920, height: 1080 } };
-
-/** Every rule of axe for WCAG 2.2 AA, and its best practices. */
-async function violations(tab) {
-  // Not by a script element, which the page's own policy forbids.
-  await tab.page.evaluate(axe);
-  const { violations: found, passes } = await tab.page.evaluate(() => globalThis.axe.run(document));
-  assert.ok(passes.length > 5, "axe looked at nothing");
-  return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join("; ")}`);
-}
 
 for (const colorScheme of ["light", "dark"]) {
   for (const [name, viewport] of Object.entries(sizes)) {

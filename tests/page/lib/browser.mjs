@@ -26,6 +26,19 @@ export class Browser {
     return tab;
   }
 
+  /** The longest task of a page's main thread while `act` runs, in milliseconds of its processor time: what
+   *  else the machine does is not in it. */
+  async longestTask(act) {
+    await this.chromium.startTracing(undefined, { categories: ["toplevel"] });
+    await act();
+    const { traceEvents: events } = JSON.parse((await this.chromium.stopTracing()).toString());
+    const threads = events.filter(({ name, args }) => name === "thread_name" && args.name === "CrRendererMain");
+    const main = new Set(threads.map(({ pid, tid }) => `${pid} ${tid}`));
+    const tasks = events.filter(({ pid, tid, tdur }) => tdur && main.has(`${pid} ${tid}`));
+    if (tasks.length < 10) throw new Error(`the trace has ${tasks.length} tasks`);
+    return tasks.reduce((most, { tdur }) => Math.max(most, tdur), 0) / 1000;
+  }
+
   async describe(place) {
     const parts = [];
     for (const [index, tab] of this.tabs.entries()) {
@@ -75,6 +88,14 @@ export class Tab {
 
   gone(name) {
     return until(`no row called ${name}`, async () => !(await this.names()).includes(name));
+  }
+
+  /** Makes the pause longer after which what is typed is searched for: what comes meanwhile comes in time. */
+  typeSlowly() {
+    return this.page.evaluate(() => {
+      const { setTimeout } = globalThis;
+      globalThis.setTimeout = (act, ms) => setTimeout(act, ms === 120 ? 3000 : ms);
+    });
   }
 
   text(selector) {
