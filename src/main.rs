@@ -34,7 +34,7 @@ fn run() -> Result<(), Fatal> {
     let command = config::from_args()?;
     let config = match command {
         Command::Serve(config) => config,
-        other => return print(&other.report().unwrap_or_default()),
+        other => return Ok(print(&other.report().unwrap_or_default())?),
     };
     let logging = logging::init(&config.log)?;
     let mut signals = Signals::install()?; // before any thread, so that none is missed
@@ -51,7 +51,9 @@ fn run() -> Result<(), Fatal> {
         config.folders.len(),
         appliance.url()
     );
-    print(&format!("open {}\n", appliance.url()))?;
+    if let Err(error) = print(&format!("open {}\n", appliance.url())) {
+        log::warn!("nobody reads standard output, the address is in the log: {error}");
+    }
     manager.ready(&format!("serving {}", appliance.url()));
     let interval = systemd::watchdog_interval(&env);
     let mut current = config;
@@ -126,11 +128,10 @@ fn warn_of(config: &Config) {
     }
 }
 
-fn print(text: &str) -> Result<(), Fatal> {
+fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(Fatal::System)
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// Why the process ends other than well.

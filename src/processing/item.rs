@@ -280,10 +280,9 @@ impl Run<'_> {
     /// Finds the file again after a command: as it was, edited, renamed, replaced or gone.
     fn after_command(&self, before: Subject, ran: &Ran) -> Result<Subject, Broken> {
         let item = &self.task.item;
-        let relative = before.relative.as_deref().unwrap_or(&item.relative);
-        let found = file::open(&item.root, relative);
-        let (file, relative) = match found {
-            Ok(file) => (file, Some(relative.to_vec())),
+        let told = before.relative.as_deref().unwrap_or(&item.relative);
+        let (file, relative) = match file::open(&item.root, told) {
+            Ok(file) => (file, Some(told.to_vec())),
             Err(Errno::NOENT | Errno::NOTDIR) => {
                 let here = file::relative_to(before.file.as_fd(), &item.root);
                 (before.file, here)
@@ -293,6 +292,12 @@ impl Run<'_> {
         let look = file::look(file.as_fd()).map_err(|_| Outcome::Changed)?;
         if look.links == 0 && ran.end != End::Success {
             return Err(Outcome::Changed); // it vanished, so no wonder
+        }
+        // It was told a name that is not there any more. It may have moved the file away itself, so
+        // this is believed only once.
+        let moved = relative.as_deref() != Some(told);
+        if moved && matches!(ran.end, End::Failed(_)) && !self.task.in_doubt {
+            return Err(Outcome::ChangedAndFailed);
         }
         let is_same = look.has_content_of(&before.look);
         // A new file of so many bytes was written by somebody; where the command wrote less, by

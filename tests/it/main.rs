@@ -21,6 +21,7 @@ mod jobs;
 mod library;
 mod log_lines;
 mod logging;
+mod neighbours;
 mod offline;
 mod once;
 mod operation;

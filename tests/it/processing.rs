@@ -286,6 +286,19 @@ fn equal_contents_are_duplicates_and_rot_is_found() {
         (&second["duplicate_of"], &first["duplicate_of"]),
         (&first["id"], &json!(null))
     );
+    // Each tells of the other.
+    for (one, other) in [(&first, &second), (&second, &first)] {
+        let answer = daemon
+            .get(&format!("/api/files/{}/duplicates", one["id"]))
+            .json;
+        let ids: Vec<_> = answer["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|twin| &twin["id"])
+            .collect();
+        assert_eq!(ids, [&other["id"]]);
+    }
     let job = daemon.job(&json!({"action": "verify", "scope": "all"}));
     assert_eq!(daemon.wait_job(&job)["progress"]["failed"], 0);
     assert_eq!(

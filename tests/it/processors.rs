@@ -293,6 +293,19 @@ fn a_processor_that_always_fails_is_told_and_holds_up_nobody() {
 }
 
 #[test]
+fn a_processor_that_the_sandbox_keeps_out_names_the_command_that_lets_it_in() {
+    let script = "echo \"mv: cannot move '$1': Read-only file system\" >&2; exit 1";
+    let daemon = Daemon::new().script("tag", script).start();
+    daemon.forget_events();
+    daemon.write("a.cbz", "x");
+    let error = daemon.wait_error("processor_failing");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.starts_with("processor tag is kept out: mv: cannot move"));
+    let hint = error["hint"].as_str().unwrap();
+    assert!(hint.contains("`shelfcast --print-drop-in`"), "{hint}");
+}
+
+#[test]
 fn a_command_that_edits_its_file_and_fails_is_tried_twice_at_most() {
     // So often that nobody can tell any more whose edits these are; the notice of the last one comes
     // when the command has ended.
@@ -320,6 +333,30 @@ fn a_file_that_its_processor_deletes_is_gone() {
     daemon.eventually("the entry is gone", || daemon.files().is_empty());
     let past = daemon.history();
     assert_eq!((past.len(), &past[0]["success"]), (1, &json!(true)));
+}
+
+#[test]
+fn a_file_that_is_moved_away_from_its_command_is_no_failure() {
+    let script = "echo run >> $BASE/runs; until [ -e $BASE/go ]; do sleep 0.02; done; cat \"$1\"";
+    let daemon = Daemon::new().script("read", script).start();
+    daemon.write("a/1.cbz", "x");
+    daemon.eventually("the run", || daemon.lines("runs").len() == 1);
+    std::fs::rename(daemon.folder().join("a"), daemon.folder().join("b")).unwrap();
+    std::fs::write(daemon.base().join("go"), "").unwrap();
+    daemon.wait_status("1.cbz", "processed");
+    let runs: Vec<_> = daemon.history();
+    assert_eq!((runs.len(), &runs[0]["success"]), (1, &json!(true)));
+    assert_eq!(daemon.lines("runs").len(), 2);
+}
+
+#[test]
+fn a_command_that_moves_its_file_and_fails_is_tried_twice_and_not_on_and_on() {
+    let script = "echo run >> $BASE/runs; mv \"$1\" \"${1%.cbz}x.cbz\"; echo no >&2; exit 1";
+    let daemon = Daemon::new().script("move", script).start();
+    daemon.write("a.cbz", "x");
+    let entry = daemon.wait_status("axx.cbz", "failed");
+    assert_eq!(entry["error"], "no");
+    assert_eq!(daemon.lines("runs").len(), 2);
 }
 
 #[test]
