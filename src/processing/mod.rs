@@ -66,8 +66,8 @@ const MOST_PENDING_JOBS: usize = 1000;
 const STOPS_WITHIN: Duration = Duration::from_millis(1800);
 
 /// Items handed out to workers and not begun, live and of jobs each. Deep enough that no worker
-/// waits for the queue thread between small files.
-const LANE: usize = 64;
+/// waits for the queue thread between small files, also while it gathers results.
+const LANE: usize = 128;
 
 /// Why processing cannot do what it was asked for.
 #[derive(Debug)]
@@ -254,7 +254,7 @@ impl Processing {
         // Lanes are only filled as far as there is room; results wait for the queue thread.
         let (live, live_tasks) = bounded(LANE);
         let (jobs, job_tasks) = bounded(LANE);
-        let (outbox, results) = bounded(4 * LANE);
+        let (outbox, results) = bounded(2 * LANE);
         // Before the queue, so that where a start fails its lanes are closed before they are joined.
         let mut threads = Vec::new();
         let queue = Queue::new(queue::Parts {

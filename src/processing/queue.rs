@@ -80,6 +80,8 @@ pub(crate) struct Queue {
     /// The store may have jobs that are not active.
     more_jobs: bool,
     troubles: Troubles,
+    /// When results were taken in last.
+    gathered_at: Instant,
     /// How long items take of late.
     usual: Duration,
     /// Nothing is asked of index or store before.
@@ -101,6 +103,7 @@ impl Queue {
             turn: 0,
             more_jobs: true,
             troubles: Troubles::default(),
+            gathered_at: Instant::now(),
             usual: Duration::from_millis(10),
             not_before: None,
             next_refresh: Instant::now(),

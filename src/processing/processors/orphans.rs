@@ -49,6 +49,9 @@ pub(crate) struct Orphans {
 struct State {
     /// First processes of commands: whoever started one waits for it.
     own: HashSet<Pid>,
+    /// Commands that are being started, and whose first process is not known yet. That can take long
+    /// where the program is on a disk that does not answer, so nobody waits for it.
+    starting: usize,
     /// Those that survived KILL: they hang in the kernel, and nobody waits for them again.
     stuck: HashSet<Pid>,
 }
@@ -63,10 +66,12 @@ impl Orphans {
 
     /// Starts a command, and notes that its first process is no orphan.
     pub(crate) fn start(&self, start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
-        let mut state = self.lock(); // held, so that nobody takes the new child for an orphan
-        let child = start()?;
-        state.own.insert(Pid::from_child(&child));
-        Ok(child)
+        self.lock().starting += 1;
+        let started = start();
+        let mut state = self.lock();
+        state.starting -= 1;
+        state.own.extend(started.as_ref().map(Pid::from_child));
+        started
     }
 
     /// Ends what a command left running; its first process has been waited for, or given up.
@@ -95,8 +100,8 @@ impl Orphans {
     pub(crate) fn reap(&self) {
         if self.adopted {
             let mut state = self.lock();
-            for child in children() {
-                if !state.own.contains(&child) && reap(child) {
+            for child in state.orphans() {
+                if reap(child) {
                     state.stuck.remove(&child);
                 }
             }
@@ -112,10 +117,7 @@ impl Orphans {
     fn end_some(&self, mark: &Path) -> Vec<Pid> {
         let mut state = self.lock();
         let mut left = Vec::new();
-        for child in children() {
-            if state.own.contains(&child) {
-                continue;
-            }
+        for child in state.orphans() {
             if reap(child) {
                 state.stuck.remove(&child);
                 continue;
@@ -124,7 +126,7 @@ impl Orphans {
             // nobody else's all the same.
             let is_its = match mark_of(child) {
                 Some(found) => found == mark.as_os_str().as_bytes(),
-                None => state.own.is_empty(),
+                None => state.own.is_empty() && state.starting == 0,
             };
             // A child of ours, so its number is not given again before we have waited for it.
             let is_new = is_its && !state.stuck.contains(&child);
@@ -137,6 +139,19 @@ impl Orphans {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn orphans(&self) -> Vec<Pid> {
+        let whose = if self.starting == 0 {
+            Children::All
+        } else {
+            Children::Adopted
+        };
+        let mut children = children(whose);
+        children.retain(|child| !self.own.contains(child));
+        children
     }
 }
 
@@ -188,19 +203,31 @@ fn reap(child: Pid) -> bool {
     )
 }
 
-/// Returns all children of this process, those that have ended and were not waited for included.
-fn children() -> Vec<Pid> {
+/// Which children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Children {
+    All,
+    /// Those that had another parent before: the kernel gives them to the first thread, and that
+    /// starts none itself.
+    Adopted,
+}
+
+/// Returns children of this process, those that have ended and were not waited for included.
+fn children(whose: Children) -> Vec<Pid> {
+    let own = rustix::process::getpid();
     let mut found = Vec::new();
-    for task in fs::read_dir("/proc/self/task")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten();
+    for task in tasks.flatten() {
+        if whose == Children::Adopted && task.file_name().to_str().and_then(pid) != Some(own) {
+            continue;
+        }
         match fs::read_to_string(task.path().join("children")) {
             Ok(text) => found.extend(text.split_ascii_whitespace().filter_map(pid)),
             // A kernel without CONFIG_PROC_CHILDREN.
             Err(error) if error.kind() == io::ErrorKind::NotFound && task.path().exists() => {
-                let own = rustix::process::getpid();
+                if whose == Children::Adopted {
+                    return Vec::new(); // it cannot be told who started them
+                }
                 return processes()
                     .filter(|process| parent_of(*process) == Some(own))
                     .collect();
@@ -253,7 +280,8 @@ mod tests {
             .spawn()
             .unwrap();
         let process = Pid::from_child(&child);
-        assert!(children().contains(&process));
+        assert!(children(Children::All).contains(&process));
+        assert!(!children(Children::Adopted).contains(&process));
         assert!(processes().any(|other| other == process));
         assert_eq!(parent_of(process), Some(rustix::process::getpid()));
         // There is no environment for a moment while the program takes the place of ours.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Queue;
 use crate::events::types::{FileProcessed, Status};
 use crate::library::work::{Finished, Item, Report, Stamp};
+use crate::processing::LANE;
 use crate::processing::complete::{STILL, Verdict, next_probe};
 use crate::processing::history::Past;
 use crate::processing::job::{Action, JobId};
@@ -15,6 +16,8 @@ use crate::processing::worker::{Done, Ended, Outcome, Task, Work};
 
 /// Results taken in at once: one transaction.
 const BATCH: usize = 256;
+/// While much is to be done, results are taken in at this distance.
+const GATHER: Duration = Duration::from_millis(5);
 /// A job does not wait longer for an item that somebody has open, or that keeps changing.
 const JOB_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -22,8 +25,7 @@ impl Queue {
     /// Takes in one result and all others that are there.
     pub(super) fn take_in(&mut self, first: Done) {
         let now = Instant::now();
-        let mut results = vec![first];
-        results.extend(self.parts.results.try_iter().take(BATCH - 1));
+        let results = self.gather(first);
         let (mut history, mut reports) = (Vec::new(), Vec::new());
         let mut kept_for = Vec::new();
         for done in results {
@@ -90,6 +92,29 @@ impl Queue {
         let shelf = &self.parts.crew.shelf;
         self.reported
             .forget_committed(now, |id| shelf.item(id).unwrap_or_default());
+    }
+
+    /// Takes the results that are there. While workers have much to do it waits a moment for more:
+    /// committing many at once costs hardly more than one. What comes after a pause is not held up,
+    /// nor a worker that waits until its result is kept.
+    fn gather(&mut self, first: Done) -> Vec<Done> {
+        let until = self.gathered_at + GATHER;
+        let mut results = vec![first];
+        loop {
+            let room = BATCH - results.len();
+            results.extend(self.parts.results.try_iter().take(room));
+            let lanes = self.parts.live.len() + self.parts.jobs.len();
+            let hurries = lanes < LANE / 2 || results.iter().any(|done| done.kept.is_some());
+            if hurries || results.len() >= BATCH {
+                break;
+            }
+            match self.parts.results.recv_deadline(until) {
+                Ok(done) => results.push(done),
+                Err(_) => break, // it is time
+            }
+        }
+        self.gathered_at = Instant::now();
+        results
     }
 
     fn ended(
