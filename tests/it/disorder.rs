@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::helper::{Follower, Shelf, disk, has_tool, pause};
+use crate::helper::{Arrangement, Follower, Shelf, disk, has_tool, pause};
 
 /// splitmix64 (Steele, Lea, Flood 2014): small, and good enough to choose file names.
 struct Chance(u64);
@@ -476,8 +476,12 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-#[expect(clippy::print_stderr, reason = "the seed, wherever this fails")]
 fn run(kinds: &[Service]) {
+    run_with(kinds, |arranged| arranged);
+}
+
+#[expect(clippy::print_stderr, reason = "the seed, wherever this fails")]
+fn run_with(kinds: &[Service], arrange: impl Fn(Arrangement) -> Arrangement) {
     let time = Duration::from_secs(variable("SHELF_DISORDER_S").unwrap_or(6));
     let started = Instant::now();
     let mut seed = variable("SHELF_SEED").unwrap_or_else(|| {
@@ -486,7 +490,8 @@ fn run(kinds: &[Service]) {
     });
     while started.elapsed() < time {
         eprintln!("SHELF_SEED={seed}");
-        let mut shelf = Shelf::with(["comics/n1", "comics/n2/n3", "music/n4"]).start();
+        let arranged = Shelf::with(["comics/n1", "comics/n2/n3", "music/n4"]);
+        let mut shelf = arrange(arranged).start();
         let mut vandal = Vandal::new(seed, &shelf);
         let mut follower = shelf.follow();
         for _ in 0..12 {
@@ -511,6 +516,14 @@ fn after_disorder_while_the_service_is_halted_too() {
 #[test]
 fn after_disorder_while_the_service_is_killed_too() {
     run(&[Service::Runs, Service::IsKilled]);
+}
+
+#[test]
+fn after_disorder_where_little_can_be_watched() {
+    let limit = "echo 4 > /proc/sys/user/max_inotify_watches; exec \"$0\" \"$@\"";
+    run_with(&[Service::Runs, Service::IsKilled], |arranged| {
+        arranged.within(["unshare", "-Ur", "sh", "-c", limit])
+    });
 }
 
 #[test]
