@@ -111,8 +111,8 @@ impl Vandal {
         self.may_write(&path).then_some(path)
     }
 
-    /// Tells whether a file may be written, if there is one: it must be seen which names it has. Those
-    /// that are outside, or in a directory that is ignored, are told by nobody.
+    /// Tells whether a file may be written, if there is one: all its names must be those of entries. A
+    /// write through one that is outside or ignored is told by nobody, or may be.
     fn may_write(&self, path: &Path) -> bool {
         let Ok(there) = std::fs::metadata(path) else {
             return true;
@@ -129,17 +129,19 @@ impl Vandal {
         there.nlink() == 1 || self.all(false).iter().filter(seen).count() as u64 == there.nlink()
     }
 
-    /// Tells whether no directory above a path is ignored.
+    /// Tells whether a path is that of an entry, so that the index knows which file it was even if it goes
+    /// before anybody looks.
     fn is_seen(&self, path: &Path) -> bool {
         let selection = shelfcast::glob::Selection::default();
         let folder = self.folders.iter().find(|folder| path.starts_with(folder));
-        let below = folder.and_then(|folder| path.strip_prefix(folder).ok()?.parent());
-        below.is_some_and(|below| {
-            let mut above = below
-                .ancestors()
-                .filter(|above| !above.as_os_str().is_empty());
-            above.all(|above| selection.enters(above.as_os_str().as_bytes()))
-        })
+        let Some(below) = folder.and_then(|folder| path.strip_prefix(folder).ok()) else {
+            return false;
+        };
+        let mut above = below.ancestors().skip(1);
+        let entered = above.all(|above| {
+            above.as_os_str().is_empty() || selection.enters(above.as_os_str().as_bytes())
+        });
+        entered && selection.is_entry(below.as_os_str().as_bytes())
     }
 
     /// Writes a file, if it may.
