@@ -64,7 +64,7 @@ toolchain_fetch_rust() {
     mkdir -p "$rust" "$TOOLCHAIN_CACHE/debs"
     (
         cd "$TOOLCHAIN_CACHE/debs" || exit
-        apt-get -qq download "rustc-web=$version" "libstd-rust-web-dev=$version" \
+        apt-get -qq -o Acquire::Retries=3 download "rustc-web=$version" "libstd-rust-web-dev=$version" \
             "$std=$version" "rust-web-src=$version" "$llvm" 2>/dev/null
     )
     for package in "$TOOLCHAIN_CACHE"/debs/*.deb; do

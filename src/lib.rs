@@ -24,6 +24,7 @@ mod ports;
 pub mod process;
 pub mod processing;
 pub mod signals;
+mod sqlite;
 pub mod systemd;
 pub mod thread;
 pub mod watch;

@@ -30,14 +30,18 @@ use super::Config;
 
 /// Homes, which the unit hides or makes read-only (`ProtectHome=`, systemd.exec(5)).
 const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
+/// What the unit has of its own (`PrivateTmp=`, systemd.exec(5)).
+const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 /// What the unit forbids Shelfcast, which needs none of it, and processors may need.
 const FOR_PROCESSORS: [&str; 3] = [
     "MemoryDenyWriteExecute=no",
     "SystemCallFilter=@resources",
     "UMask=0022",
 ];
-/// Streams that `TasksMax=3072` and `LimitNOFILE=16384` of the unit are made for.
-const UNIT_CLIENTS: usize = 1000;
+/// What the unit says in `LimitNOFILE=`. A stream takes one descriptor, and no thread.
+const UNIT_DESCRIPTORS: usize = 16_384;
+/// Descriptors of everything else: other connections, the index, files that are read.
+const BESIDE_STREAMS: usize = 2_048;
 /// The user that the unit runs as.
 const USER: &str = "shelfcast";
 
@@ -66,6 +70,9 @@ fn compose(config: &Config, mounts: &BTreeSet<PathBuf>, groups: &str) -> String 
         if HOMES.iter().any(|home| folder.path.starts_with(home)) {
             service.insert("ProtectHome=read-only".to_owned());
         }
+        if TEMPORARY.iter().any(|own| folder.path.starts_with(own)) {
+            service.insert("PrivateTmp=no".to_owned());
+        }
         permissions(&folder.path, writes, groups, &mut service, &mut remarks);
     }
     if writes {
@@ -73,9 +80,9 @@ fn compose(config: &Config, mounts: &BTreeSet<PathBuf>, groups: &str) -> String 
             service.insert(line.to_owned());
         }
     }
-    if config.limits.clients > UNIT_CLIENTS {
-        service.insert(format!("TasksMax={}", config.limits.clients * 3));
-        service.insert(format!("LimitNOFILE={}", config.limits.clients * 16));
+    let descriptors = config.limits.clients.saturating_add(BESIDE_STREAMS);
+    if descriptors > UNIT_DESCRIPTORS {
+        service.insert(format!("LimitNOFILE={descriptors}"));
     }
     if let Some(directory) = config.log.file.as_deref().and_then(Path::parent) {
         open(directory, &mut service, &mut remarks);
@@ -381,6 +388,9 @@ mod tests {
                      ReadWritePaths=-/home/nobody-here/a\nReadWritePaths=-/no/disk\n\
                      SystemCallFilter=@resources\nUMask=0022\n";
         assert!(written.ends_with(lines), "{written}");
+        config.folders = vec![folder("/var/tmp/a")];
+        let seen = compose(&config, &mounts, "");
+        assert!(seen.contains("\nPrivateTmp=no\n"), "{seen}");
         config.folders.clear();
         assert!(compose(&config, &mounts, "").contains("# Nothing is needed"));
     }

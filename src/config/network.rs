@@ -22,7 +22,8 @@ fn ipv6_works() -> bool {
     TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }
 
-/// Reads addresses to listen on; one that is given twice counts once.
+/// Reads addresses to listen on; one that is given twice, or that another takes along, counts once:
+/// the kernel would refuse the second of `[::]:5000` and `0.0.0.0:5000`.
 pub(super) fn listen(said: &[At<String>], complaints: &mut Complaints) -> Vec<SocketAddr> {
     let mut addresses = Vec::new();
     for at in said {
@@ -32,7 +33,18 @@ pub(super) fn listen(said: &[At<String>], complaints: &mut Complaints) -> Vec<So
             Err(message) => complaints.add(&at.place, message),
         }
     }
+    let all = addresses.clone();
+    addresses.retain(|address| !all.iter().any(|wide| takes_along(wide, address)));
     addresses
+}
+
+/// Tells whether listening on `wide` is listening on the other address, too.
+fn takes_along(wide: &SocketAddr, other: &SocketAddr) -> bool {
+    wide != other
+        && wide.ip().is_unspecified()
+        && (wide.is_ipv6() || other.is_ipv4())
+        && wide.port() == other.port()
+        && wide.port() != 0 // the kernel gives each its own
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

@@ -84,6 +84,9 @@ fn watch_limit(config: &Config) -> Option<String> {
     ))
 }
 
+/// A token that is shorter is warned of.
+const GUESSED: usize = 8;
+
 impl Config {
     /// Returns what is no mistake, and yet not as an owner will want it: folders that are away,
     /// a page that is open to everybody. Looks at the disk; each is one line.
@@ -105,6 +108,17 @@ impl Config {
             warnings.push(
                 "everybody who reaches this machine may start jobs: set `token` in [access], or \
                  narrow `allow`"
+                    .to_owned(),
+            );
+        }
+        if self
+            .access
+            .token
+            .as_ref()
+            .is_some_and(|token| token.len() < GUESSED)
+        {
+            warnings.push(
+                "the `token` in [access] is soon guessed: `openssl rand -hex 16` makes a good one"
                     .to_owned(),
             );
         }

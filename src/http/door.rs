@@ -5,7 +5,9 @@
 //! with the last byte of its head. Accepting goes on whatever happens: when descriptors, memory or
 //! the limit of connections run out, whoever has waited longest is closed to make room.
 
-use super::head;
+use super::head::{self, Version};
+use super::request::{ApiError, Response};
+use super::router;
 use super::server::Shared;
 use super::socket::{Connection, Poller, Ready};
 use super::workers::{Job, Refused};
@@ -219,6 +221,11 @@ impl Door {
                 return;
             }
         }
+        if !connection.unread.first().copied().is_some_and(head::begins) {
+            // TLS, most likely: a browser that tries HTTPS first comes back without it, once this ends.
+            drop(self.take(key));
+            return;
+        }
         if had == 0 {
             // The first byte of a request: from here on the clock of the head runs.
             self.deadlines.remove(&(waiting.deadline, key));
@@ -243,14 +250,9 @@ impl Door {
         if let Err(Refused { job, reason }) = self.shared.workers.give(job, &self.shared) {
             self.shared.figures.overloaded.increment();
             log::debug!("refused a request reason={reason}");
-            last_word(
-                &job.connection.socket,
-                b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
-                  Content-Type: application/json; charset=utf-8\r\nContent-Length: 91\r\n\
-                  Connection: close\r\n\r\n\
-                  {\"error\":{\"code\":\"overloaded\",\"message\":\"too many requests at once, \
-                  try again in a second\"}}",
-            );
+            let message = "too many requests at once, try again in a second";
+            let refusal = Response::from(ApiError::new(503, "overloaded", message));
+            last_word(&job.connection.socket, refusal.with("Retry-After", "1"));
         }
     }
 
@@ -264,11 +266,9 @@ impl Door {
             };
             if !connection.unread.is_empty() {
                 self.shared.figures.timed_out.increment();
-                last_word(
-                    &connection.socket,
-                    b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\
-                      Connection: close\r\n\r\n",
-                );
+                let message = "the request line and headers did not come in time";
+                let refusal = ApiError::new(408, "too_slow", message);
+                last_word(&connection.socket, refusal.into());
             }
         }
     }
@@ -276,6 +276,7 @@ impl Door {
 
 /// Writes an answer that fits the empty send buffer of a new connection; where it does not, the
 /// client has not read earlier answers and will not read this one.
-fn last_word(mut socket: &TcpStream, answer: &[u8]) {
-    socket.write_all(answer).ok();
+fn last_word(mut socket: &TcpStream, answer: Response) {
+    let bytes = router::written(answer, Version::Http11, false, false);
+    socket.write_all(&bytes).ok();
 }

@@ -12,32 +12,55 @@ const MAX_HEADERS: usize = 100;
 
 /// A parsed head.
 #[derive(Debug)]
-pub(super) struct Head {
-    pub(super) method: String,
+pub struct Head {
+    /// `GET`, `POST`, …, as it was sent.
+    pub method: String,
     /// Decoded, without the query.
-    pub(super) path: String,
-    pub(super) query: Vec<(String, String)>,
+    pub path: String,
+    /// Decoded parameters in order.
+    pub query: Vec<(String, String)>,
     /// Names in lower case.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) version: Version,
-    /// Declared length of the body.
-    pub(super) body_bytes: u64,
+    pub headers: Vec<(String, String)>,
+    /// What the client speaks.
+    pub version: Version,
+    /// How long the body is.
+    pub body: Body,
 }
 
+/// How long the body is, as the head tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
+pub enum Body {
+    /// This many bytes; 0 where nothing is said.
+    Bytes(u64),
+    /// It comes in chunks, each with its length.
+    Chunked,
+}
+
+impl Body {
+    /// The length of no body at all.
+    pub(super) const NONE: Body = Body::Bytes(0);
+}
+
+/// The versions of HTTP that are spoken here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0.
     Http10,
+    /// HTTP/1.1.
     Http11,
 }
 
 impl Head {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    /// Returns the first header called `name` (lower case).
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(key, _)| key == name)?;
         Some(&found.1)
     }
 
     /// Tells whether the client wants to send another request on this connection.
-    pub(super) fn keeps_alive(&self) -> bool {
+    #[must_use]
+    pub fn keeps_alive(&self) -> bool {
         let connection = self.header("connection").unwrap_or("").to_ascii_lowercase();
         let mut words = connection.split(',').map(str::trim);
         match self.version {
@@ -49,7 +72,8 @@ impl Head {
 
 /// Returns the length of the head, its closing empty line included, if all of it is there; the
 /// first `searched` bytes were searched before.
-pub(super) fn end(bytes: &[u8], searched: usize) -> Option<usize> {
+#[must_use]
+pub fn end(bytes: &[u8], searched: usize) -> Option<usize> {
     let from = searched.saturating_sub(3);
     let mut fours = bytes.get(from..)?.windows(4);
     let end = from + fours.position(|four| four == b"\r\n\r\n")? + 4;
@@ -57,7 +81,10 @@ pub(super) fn end(bytes: &[u8], searched: usize) -> Option<usize> {
 }
 
 /// Parses a head up to and with its closing empty line.
-pub(super) fn parse(bytes: &[u8]) -> Result<Head, ApiError> {
+///
+/// # Errors
+/// The answer to send in place of one.
+pub fn parse(bytes: &[u8]) -> Result<Head, ApiError> {
     let text = bytes
         .strip_suffix(b"\r\n\r\n")
         .ok_or_else(|| bad("the request head has no end"))?;
@@ -91,9 +118,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, ApiError> {
         query,
         headers,
         version,
-        body_bytes: 0,
+        body: Body::NONE,
     };
-    head.body_bytes = body_bytes(&head)?;
+    head.body = body(&head)?;
     Ok(head)
 }
 
@@ -151,18 +178,29 @@ fn header_line(line: &[u8]) -> Result<(String, String), ApiError> {
 
 /// Returns the host and port of a target that is a whole URL, as for a proxy.
 fn authority(target: &str) -> Option<&str> {
-    let rest = target.strip_prefix("http://")?;
-    Some(&rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())])
+    let rest = without_scheme(target)?;
+    Some(&rest[..authority_length(rest)])
+}
+
+fn authority_length(after_scheme: &str) -> usize {
+    let end = after_scheme.find(['/', '?', '#']);
+    end.unwrap_or(after_scheme.len())
+}
+
+fn without_scheme(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_at_checked("http://".len())?;
+    scheme.eq_ignore_ascii_case("http://").then_some(rest)
 }
 
 fn target_parts(target: &str) -> Result<(String, Vec<(String, String)>), ApiError> {
-    // A client that takes us for a proxy sends the whole URL.
-    let target = match target.strip_prefix("http://") {
-        Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),
-        None => target,
+    // A client that takes us for a proxy sends the whole URL, which may have an empty path.
+    let (target, no_path) = match without_scheme(target) {
+        Some(rest) => (&rest[authority_length(rest)..], "/"),
+        None => (target, ""),
     };
     let target = target.split('#').next().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let path = if path.is_empty() { no_path } else { path };
     if !path.starts_with('/') && path != "*" {
         return Err(bad("the target is not a path"));
     }
@@ -206,31 +244,48 @@ fn digit(byte: u8) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-fn body_bytes(head: &Head) -> Result<u64, ApiError> {
-    if count(&head.headers, "transfer-encoding") > 0 {
-        return Err(ApiError::new(
-            411,
-            "length_required",
-            "send the body with a Content-Length, not in chunks",
-        ));
+fn body(head: &Head) -> Result<Body, ApiError> {
+    let of_name = |wanted: &'static str| {
+        let headers = head.headers.iter();
+        headers
+            .filter(move |(name, _)| name == wanted)
+            .map(|(_, value)| value)
+    };
+    let mut lengths = of_name("content-length");
+    let length = lengths.next();
+    let mut codings = of_name("transfer-encoding");
+    if let Some(coding) = codings.next() {
+        // Whoever reads the one and whoever reads the other would see different requests.
+        if length.is_some() || codings.next().is_some() || head.version == Version::Http10 {
+            return Err(bad(
+                "Transfer-Encoding goes with HTTP/1.1 and without Content-Length",
+            ));
+        }
+        if !coding.eq_ignore_ascii_case("chunked") {
+            let message = "of transfer codings only chunked is understood";
+            return Err(ApiError::new(501, "transfer_coding", message));
+        }
+        return Ok(Body::Chunked);
     }
-    let mut lengths = head
-        .headers
-        .iter()
-        .filter(|(name, _)| name == "content-length");
-    let Some((_, length)) = lengths.next() else {
-        return Ok(0);
+    let Some(length) = length else {
+        return Ok(Body::NONE);
     };
     if lengths.next().is_some() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(bad("Content-Length is not one number"));
     }
     length
         .parse()
+        .map(Body::Bytes)
         .map_err(|_| bad("Content-Length is not one number"))
 }
 
 fn count(headers: &[(String, String)], name: &str) -> usize {
     headers.iter().filter(|(key, _)| key == name).count()
+}
+
+/// Tells whether a head can begin with `byte`: with a method, or the end of a body before it.
+pub(super) fn begins(byte: u8) -> bool {
+    is_token(byte) || matches!(byte, b'\r' | b'\n')
 }
 
 fn is_token(byte: u8) -> bool {
@@ -277,11 +332,17 @@ mod tests {
             (head.path.as_str(), head.header("host")),
             ("/a", Some("evil:80"))
         );
-        let head = parsed("GET http://nas HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let head = parsed("GET HTTP://nas HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         assert_eq!(
             (head.path.as_str(), head.header("host")),
             ("/", Some("nas"))
         );
+        let head = parsed("GET http://nas?a=/b HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        assert_eq!(
+            (head.path.as_str(), head.header("host")),
+            ("/", Some("nas"))
+        );
+        assert_eq!(head.query, [("a".to_owned(), "/b".to_owned())]);
     }
 
     #[test]
@@ -310,8 +371,20 @@ mod tests {
                 400,
             ),
             (
-                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
-                411,
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+                501,
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+                400,
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+                400,
+            ),
+            (
+                "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+                400,
             ),
         ] {
             assert_eq!(parsed(head).map(|head| head.path), Err(status), "{head:?}");

@@ -17,9 +17,10 @@
 
 pub mod access;
 pub mod api;
+pub mod body;
 mod door;
 mod figures;
-mod head;
+pub mod head;
 pub mod request;
 mod router;
 pub mod routes;

@@ -33,6 +33,15 @@ impl Request {
         let found = self.query.iter().find(|(key, _)| key == name)?;
         Some(&found.1)
     }
+
+    /// Tells whether the client has what `tag` names already: `If-None-Match` holds it (a proxy may
+    /// have made it a weak one), or stands for whatever there is (RFC 9110 section 13.1.2).
+    #[must_use]
+    pub fn has(&self, tag: &str) -> bool {
+        let tags = self.header("if-none-match").unwrap_or_default();
+        let mut tags = tags.split(',').map(str::trim);
+        tags.any(|other| other == "*" || other.trim_start_matches("W/") == tag)
+    }
 }
 
 /// An answer that is complete; streams are written by `sse`.

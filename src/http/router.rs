@@ -56,6 +56,8 @@ fn route(request: &Request, is_head: bool, shared: &Arc<Shared>) -> Answer {
         "/api/events" => get(&|| Ok(Answer::Whole(events::poll(request, events, folders)?))),
         "/api/events/stats" => get(&|| Ok(Answer::Whole(events::stats(events)))),
         "/metrics" => get(&|| Ok(Answer::Whole(metrics(shared)))),
+        // What the server as a whole can be asked with (RFC 9110 section 9.3.7).
+        "*" => Answer::Whole(wrong_method("GET, HEAD, POST, OPTIONS")),
         _ => Answer::Whole(shared.parts.routes.answer(request)),
     };
     match answer {

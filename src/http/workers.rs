@@ -5,8 +5,9 @@
 //! connection only while a complete request is there, so neither a kept-alive connection nor a
 //! client that is slow with its next request holds one.
 
+use super::body::read_body;
 use super::door;
-use super::head::{self, Head, Version};
+use super::head::{self, Body, Head, Version};
 use super::request::{ApiError, Request, Response};
 use super::router::{self, Answer};
 use super::server::Shared;
@@ -15,20 +16,15 @@ use super::sse::Framing;
 use super::tally::{Seat, Tally};
 use crate::thread::{self, Handle};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A body may have this much (contract section 7).
-const MAX_BODY_BYTES: u64 = 1024 * 1024;
 /// An idle worker waits so long for the next request.
 const IDLE: Duration = Duration::from_secs(5);
 /// SQLite and serde recurse; this is address space, of which only what is used becomes memory.
 const STACK_BYTES: usize = 1024 * 1024;
-
-/// For a client that asks before it sends a body.
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A connection on which a whole head has come.
 #[derive(Debug)]
@@ -231,7 +227,7 @@ fn one_request(
     };
     let keeps_alive = head.keeps_alive() && !shared.stopping.load(SeqCst);
     let is_head = head.method == "HEAD";
-    let (body_bytes, expect) = (head.body_bytes, head.header("expect").map(str::to_owned));
+    let (body, expect) = (head.body, head.header("expect").map(str::to_owned));
     let mut request = Request {
         method: if is_head {
             "GET".to_owned()
@@ -248,19 +244,19 @@ fn one_request(
         .parts
         .gate
         .admit(&request)
-        .and_then(|()| read_body(&mut connection, body_bytes, expect.as_deref(), shared));
+        .and_then(|()| read_body(&mut connection, body, expect.as_deref(), shared));
     let mut after = if keeps_alive {
         After::Keep
     } else {
         After::Close
     };
     let answer = match read {
-        Ok(body) => {
-            request.body = body;
+        Ok(bytes) => {
+            request.body = bytes;
             router::answer(&request, is_head, shared)
         }
         Err(error) => {
-            if body_bytes > 0 {
+            if body != Body::NONE {
                 after = After::CloseGently; // what follows is not a request
             }
             Answer::Whole(error.into())
@@ -303,50 +299,4 @@ fn answer_error(
     connection.write_all(&bytes, shared.settings.write_timeout)?;
     shared.figures.count_answer(status, since.elapsed());
     Ok(After::CloseGently)
-}
-
-fn read_body(
-    connection: &mut Connection,
-    declared_bytes: u64,
-    expect: Option<&str>,
-    shared: &Arc<Shared>,
-) -> Result<Vec<u8>, ApiError> {
-    let wanted = usize::try_from(declared_bytes.min(MAX_BODY_BYTES + 1)).unwrap_or(usize::MAX);
-    if declared_bytes > MAX_BODY_BYTES {
-        let message = "a request body may have 1 MiB";
-        return Err(ApiError::new(413, "body_too_large", message));
-    }
-    match expect {
-        None => {}
-        Some(word) if word.eq_ignore_ascii_case("100-continue") => {
-            let missing = connection.unread.len() < wanted;
-            let go_on: &[u8] = if missing { CONTINUE } else { b"" };
-            connection
-                .write_all(go_on, shared.settings.write_timeout)
-                .map_err(|_| gone())?;
-        }
-        Some(_) => {
-            let message = "only 100-continue can be expected";
-            return Err(ApiError::new(417, "expectation_failed", message));
-        }
-    }
-    let deadline = Instant::now() + shared.settings.body_timeout;
-    while connection.unread.len() < wanted {
-        match connection.fill_by(wanted, deadline) {
-            Ok(1..) => {}
-            Err(error) if error.kind() == ErrorKind::TimedOut => {
-                shared.figures.timed_out.increment();
-                let message = "the request body did not come in time";
-                return Err(ApiError::new(408, "too_slow", message));
-            }
-            Ok(0) | Err(_) => return Err(gone()),
-        }
-    }
-    let rest = connection.unread.split_off(wanted);
-    Ok(std::mem::replace(&mut connection.unread, rest))
-}
-
-/// Nobody will read this.
-fn gone() -> ApiError {
-    ApiError::new(400, "bad_request", "the connection ended within the body")
 }

@@ -7,6 +7,7 @@ mod apart;
 mod crawl;
 mod delta;
 mod disk;
+mod figures;
 mod folder;
 mod index;
 mod items;
@@ -309,6 +310,7 @@ fn kept(folder: FolderConfig) -> KeptFolder {
         read_at: None,
         polled_because: None,
         unreadable: std::collections::BTreeMap::new(),
+        unmounted: std::collections::BTreeMap::new(),
     }
 }
 

@@ -10,7 +10,7 @@
 //! them to `library` (`rows` is the list as data, `grid` and `row` on the screen), `jobs`, `feed`,
 //! `health` and `details`. All texts are in `strings`.
 
-use crate::http::request::{Request, Response};
+use crate::http::request::{ApiError, Request, Response};
 
 /// One embedded file.
 struct File {
@@ -45,8 +45,12 @@ pub fn answer(request: &Request) -> Option<Response> {
         },
     };
     if request.method != "GET" && request.method != "HEAD" {
-        let refusal = plain(405, "only GET and HEAD\n").with("Allow", "GET, HEAD");
-        return Some(refusal);
+        let refusal = refusal(
+            405,
+            "method_not_allowed",
+            "this can be asked with GET, HEAD",
+        );
+        return Some(refusal.with("Allow", "GET, HEAD"));
     }
     Some(serve(file, request))
 }
@@ -74,9 +78,7 @@ fn serve(file: &'static File, request: &Request) -> Response {
     } else {
         "no-cache"
     };
-    let known = request
-        .header("if-none-match")
-        .is_some_and(|tags| matches(tags, &tag));
+    let known = request.has(&tag);
     let mut response = Response {
         status: if known { 304 } else { 200 },
         headers: vec![
@@ -100,20 +102,18 @@ fn serve(file: &'static File, request: &Request) -> Response {
 }
 
 fn gone() -> Response {
-    plain(404, "this asset is of another version: reload the page\n")
-        .with("Cache-Control", "no-store")
+    let message = "this asset is of another version: reload the page";
+    refusal(404, "not_found", message).with("Cache-Control", "no-store")
 }
 
-fn plain(status: u16, text: &'static str) -> Response {
-    Response {
-        status,
-        headers: vec![
-            ("Content-Type", "text/plain; charset=utf-8".to_owned()),
-            ("Content-Security-Policy", POLICY.to_owned()),
-            ("X-Content-Type-Options", "nosniff".to_owned()),
-        ],
-        body: text.as_bytes().into(),
-    }
+fn refusal(status: u16, code: &'static str, message: &str) -> Response {
+    let mut response = Response::from(ApiError::new(status, code, message));
+    response
+        .headers
+        .retain(|(name, _)| *name != "Cache-Control");
+    response
+        .with("Content-Security-Policy", POLICY)
+        .with("X-Content-Type-Options", "nosniff")
 }
 
 fn content_type(address: &str) -> &'static str {
@@ -143,13 +143,6 @@ fn accepts_gzip(request: &Request) -> bool {
         });
         named && !refused
     })
-}
-
-/// Whether `If-None-Match` holds the tag; a proxy may have made it a weak one.
-fn matches(tags: &str, tag: &str) -> bool {
-    tags.split(',')
-        .map(str::trim)
-        .any(|other| other == "*" || other.trim_start_matches("W/") == tag)
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::attempt::Flag;
 use super::job::{Action, Job, JobScope, MOST_AHEAD, Pace, Position, progress};
+use super::reported::Reported;
 use super::store::{Kept, Pending, PendingScope, Store};
 use super::waiting::Waiting;
 use super::worker::{JobControl, Work};
@@ -18,6 +19,8 @@ use crate::library::work::{Item, Scope, Selection};
 
 /// Items of a job that are in memory and not handed out yet.
 const PAGE: usize = 64;
+/// They are read again after so long, well before a report is given up for lost.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// A job and where it is.
 #[derive(Debug)]
@@ -28,10 +31,10 @@ pub(crate) struct Active {
     folder: Option<String>,
     directory: Option<String>,
     position: Position,
-    /// Without an item where the entry was deleted, or is none of the job's any more.
+    /// Without an item where the entry was deleted.
     page: VecDeque<(EntryId, Option<Item>)>,
-    /// The first item of the page may have changed since it was read.
-    stale: bool,
+    /// When the page was read, and [`Reported::forgotten`] then.
+    page_read: (Instant, u64),
     /// There are no items behind the page.
     is_last_page: bool,
     /// Items that were handed out or passed over. A job ends with as many as it was made for, also
@@ -86,7 +89,7 @@ impl Active {
             folder,
             directory,
             page: VecDeque::new(),
-            stale: false,
+            page_read: (Instant::now(), 0),
             is_last_page: false,
             waiting: Waiting::default(),
             pace: Pace::default(),
@@ -113,6 +116,8 @@ impl Active {
         &mut self,
         shelf: &dyn Shelf,
         store: &Store,
+        reported: &Reported,
+        now: Instant,
     ) -> Result<Next, ProcessingError> {
         if self.visited >= self.job.progress.total {
             return Ok(Next::End);
@@ -120,15 +125,16 @@ impl Active {
         if !self.position.has_room() {
             return Ok(Next::Later);
         }
-        if self.page.is_empty() && !self.is_last_page {
-            self.read_page(shelf, store)?;
+        let (read, forgotten) = self.page_read;
+        let old = forgotten != reported.forgotten() || now.saturating_duration_since(read) > FRESH;
+        if old && !self.page.is_empty() {
+            // Live work may have done meanwhile what the page has as unprocessed.
+            self.page.clear();
+            self.is_last_page = false;
         }
-        if std::mem::take(&mut self.stale)
-            && let Some((id, item)) = self.page.front_mut()
-        {
-            *item = shelf
-                .item(*id)?
-                .filter(|item| self.scope.admits(item.status));
+        if self.page.is_empty() && !self.is_last_page {
+            self.page_read = (now, reported.forgotten());
+            self.read_page(shelf, store)?;
         }
         while let Some((id, item)) = self.page.front() {
             match item {
@@ -184,9 +190,9 @@ impl Active {
         is_new
     }
 
-    /// Somebody else is at the next item: it must be read again before it is handed out.
-    pub(crate) fn hold(&mut self) {
-        self.stale = true;
+    /// Tells whether the job still wants an item that waited, now that the index has this of it.
+    pub(crate) fn wants(&self, status: Status) -> bool {
+        self.scope.wants(status)
     }
 
     /// Takes back an item that was handed out.
@@ -222,6 +228,12 @@ impl Active {
         self.job.current_file = None;
         self.job.eta = None;
         self.page.clear();
+    }
+
+    /// Takes back its end: it has not ended for anybody else.
+    pub(crate) fn goes_on(&mut self) {
+        self.job.status = JobStatus::Running;
+        self.job.ended = None;
     }
 
     /// Notes what the workers are at, and how long it will take.
@@ -283,15 +295,6 @@ impl Active {
     /// Returns when a change that waits may be published.
     pub(crate) fn publish_at(&self) -> Option<Instant> {
         self.publish_at.filter(|_| self.dirty)
-    }
-
-    /// Returns whom the job concerns.
-    pub(crate) fn folder(&self) -> Option<&str> {
-        let directory = self
-            .directory
-            .as_deref()
-            .and_then(|path| path.split('/').next());
-        self.folder.as_deref().or(directory)
     }
 
     /// Returns what the store keeps of it.

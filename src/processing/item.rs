@@ -223,7 +223,7 @@ impl Run<'_> {
             let scratch = &self.crew.scratch;
             let file = subject.file.as_fd();
             let ran = scratch.with(self.number, |scratch| {
-                command.run(&item, file, scratch, self.attempt)
+                command.run(&item, file, scratch, &self.crew.orphans, self.attempt)
             });
             processor = &command.name;
             let ran = match ran {
@@ -247,7 +247,7 @@ impl Run<'_> {
             }
             if let End::Failed(message) | End::Missing(message) = ran.end {
                 // Where nobody could tell whose edit it was, once more is better than a wrong word.
-                if subject.edited_last && !ran.guarded && self.task.again() == 0 {
+                if subject.edited_last && !ran.guarded && !self.task.in_doubt {
                     return Err(Outcome::ChangedAndFailed);
                 }
                 self.look_for_full_disk();
@@ -280,10 +280,9 @@ impl Run<'_> {
     /// Finds the file again after a command: as it was, edited, renamed, replaced or gone.
     fn after_command(&self, before: Subject, ran: &Ran) -> Result<Subject, Broken> {
         let item = &self.task.item;
-        let relative = before.relative.as_deref().unwrap_or(&item.relative);
-        let found = file::open(&item.root, relative);
-        let (file, relative) = match found {
-            Ok(file) => (file, Some(relative.to_vec())),
+        let told = before.relative.as_deref().unwrap_or(&item.relative);
+        let (file, relative) = match file::open(&item.root, told) {
+            Ok(file) => (file, Some(told.to_vec())),
             Err(Errno::NOENT | Errno::NOTDIR) => {
                 let here = file::relative_to(before.file.as_fd(), &item.root);
                 (before.file, here)
@@ -294,19 +293,31 @@ impl Run<'_> {
         if look.links == 0 && ran.end != End::Success {
             return Err(Outcome::Changed); // it vanished, so no wonder
         }
+        // It was told a name that is not there any more. It may have moved the file away itself, so
+        // this is believed only once.
+        let moved = relative.as_deref() != Some(told);
+        if moved && matches!(ran.end, End::Failed(_)) && !self.task.in_doubt {
+            return Err(Outcome::ChangedAndFailed);
+        }
         let is_same = look.has_content_of(&before.look);
         // A new file of so many bytes was written by somebody; where the command wrote less, by
-        // somebody else. A copy on write would deceive us, so this is believed only once.
+        // somebody else (the guard sees nothing of a rename). This is believed only once: there are
+        // ways to write that are not counted, a mapping for one.
         let too_little = look.ino != before.look.ino
-            && !ran.guarded
-            && self.task.again() == 0
-            && ran.written.is_some_and(|written| written < look.size);
+            && !self.task.in_doubt
+            && ran.written.is_some_and(|written| written < look.size)
+            && !file::can_share(file.as_fd());
         if !is_same && (ran.saw_stranger || too_little) {
             return Err(if too_little {
                 Outcome::ChangedAndFailed
             } else {
                 Outcome::Changed
             });
+        }
+        // Its name was perhaps taken from the command by somebody else.
+        let is_moved = relative != before.relative;
+        if is_moved && !matches!(ran.end, End::Success) && !self.task.in_doubt {
+            return Err(Outcome::ChangedAndFailed);
         }
         Ok(Subject {
             file,

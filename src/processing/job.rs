@@ -93,6 +93,8 @@ pub struct Job {
     pub id: JobId,
     /// What it does.
     pub action: Action,
+    /// The one folder that it concerns, if it does not concern all.
+    pub folder: Option<String>,
     /// Where it stands.
     pub status: JobStatus,
     /// How far it is.

@@ -14,19 +14,20 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, never, select};
 
 use super::active::Active;
+use super::doubted::Doubted;
 use super::figures::Figures;
 use super::job::JobId;
 use super::reported::Reported;
 use super::store::Store;
 use super::sweep::Sweep;
 use super::trouble::{Trouble, Troubles};
-use super::waiting::Waiting;
-use super::worker::{Crew, Done, Task, Work};
+use super::waiting::{Wait, Waiting};
+use super::worker::{Crew, Done, JobControl, Task, Work};
 use super::{LANE, ProcessingError};
 use crate::events::types::{ErrorEvent, Event, Status};
 use crate::events::{Broadcaster, Scope as Audience};
 use crate::library::EntryId;
-use crate::library::work::{Scope, Selection};
+use crate::library::work::{Item, Scope, Selection};
 
 /// How often running jobs are looked at for the path and the percentage of a long item.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -70,6 +71,7 @@ pub(crate) struct Queue {
     /// Entries that workers have, and the job each is for.
     in_flight: HashMap<EntryId, Option<JobId>>,
     waiting: Waiting,
+    doubted: Doubted,
     reported: Reported,
     sweep: Sweep,
     active: Vec<Active>,
@@ -92,6 +94,7 @@ impl Queue {
             parts,
             in_flight: HashMap::new(),
             waiting: Waiting::default(),
+            doubted: Doubted::default(),
             reported: Reported::default(),
             sweep: Sweep::new(),
             active: Vec::new(),
@@ -106,6 +109,7 @@ impl Queue {
 
     /// Runs until nobody can give orders any more.
     pub(crate) fn run(mut self) {
+        self.tell_of_jobs();
         let mut work = self.parts.work.clone();
         loop {
             self.hand_out();
@@ -145,25 +149,7 @@ impl Queue {
                     self.take_back_live();
                 }
             }
-            // It was found in the store before this order was heard, and has been told since.
-            Order::Created(id) if self.active.iter().any(|active| active.job.id == id) => {}
-            Order::Created(id) => {
-                self.more_jobs = true;
-                match self.parts.store.job(id) {
-                    Ok(Some(job)) if !job.status.has_ended() => {
-                        log::info!(
-                            "job queued id={id} action={} total={}",
-                            job.action.name(),
-                            job.progress.total
-                        );
-                        self.parts
-                            .events
-                            .publish(Event::JobUpdated(job.event()), Audience::Everyone);
-                    }
-                    Ok(_) => {}
-                    Err(error) => self.trouble_with_store(&error),
-                }
-            }
+            Order::Created(id) => self.created(id),
             Order::Cancelled(id) => self.cancelled(id),
         }
     }
@@ -214,12 +200,7 @@ impl Queue {
                 continue;
             };
             if self.parts.crew.shelf.is_online(&item.folder) {
-                self.begin(Task {
-                    item,
-                    work: Work::Live,
-                    job: None,
-                    wait: Some(wait),
-                });
+                self.begin(item, Work::Live, None, Some(wait));
             } else {
                 self.waiting.insert(id, wait, now + OFFLINE);
             }
@@ -257,12 +238,7 @@ impl Queue {
                     // It changed since it began to wait, so what was seen then does not count.
                     self.waiting.remove(item.id);
                     begun += 1;
-                    self.begin(Task {
-                        item,
-                        work: Work::Live,
-                        job: None,
-                        wait: None,
-                    });
+                    self.begin(item, Work::Live, None, None);
                 }
             }
             let vain = u32::try_from(all - begun).unwrap_or(1);
@@ -272,16 +248,23 @@ impl Queue {
         Ok(())
     }
 
-    /// Hands a task to the workers. There is room: callers look first.
-    fn begin(&mut self, task: Task) {
-        let (id, job) = (task.item.id, task.job.as_ref().map(|job| job.id));
+    /// Hands an item to the workers. There is room: callers look first.
+    fn begin(&mut self, item: Item, work: Work, job: Option<Arc<JobControl>>, wait: Option<Wait>) {
+        let (id, for_job) = (item.id, job.as_ref().map(|job| job.id));
         let lane = if job.is_some() {
             &self.parts.jobs
         } else {
             &self.parts.live
         };
+        let task = Task {
+            in_doubt: self.doubted.contains(id),
+            item,
+            work,
+            job,
+            wait,
+        };
         if lane.try_send(task).is_ok() {
-            self.in_flight.insert(id, job);
+            self.in_flight.insert(id, for_job);
         } else {
             debug_assert!(false, "the lane has no room");
             self.sweep.signal();

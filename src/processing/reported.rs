@@ -21,6 +21,8 @@ pub(crate) struct Reported {
     open: Vec<EntryId>,
     /// The oldest first.
     groups: VecDeque<Vec<EntryId>>,
+    /// How many groups were forgotten.
+    forgotten: u64,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,12 @@ impl Reported {
         })
     }
 
+    /// Grows whenever something is forgotten: what was read from the library before then may be
+    /// older than a report that is not remembered here any more.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
     /// Forgets what is committed. `look` asks the library; it commits reports in their order, so
     /// the last of a group speaks for all of it.
     pub(crate) fn forget_committed(
@@ -72,6 +80,7 @@ impl Reported {
             if uncommitted {
                 return;
             }
+            self.forgotten += 1;
             for id in self.groups.pop_front().unwrap_or_default() {
                 if let Some(note) = self.notes.get_mut(&id) {
                     note.count -= 1;
@@ -130,6 +139,7 @@ mod tests {
         reported.note(EntryId(1), unprocessed(1).stamp, now);
         reported.forget_committed(now, |id| Some(item(id.0, Status::Processed, 5)));
         assert!(!reported.covers(&unprocessed(2), now));
+        assert_eq!(reported.forgotten(), 1);
         assert!(
             reported.covers(&unprocessed(1), now),
             "reported again since"

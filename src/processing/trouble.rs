@@ -6,6 +6,12 @@ use crate::events::types::ErrorEvent;
 
 /// So many failures of one processor in a row are hardly the files' fault.
 const FAILING_AFTER: u32 = 5;
+/// What programs say, in whatever words around it, where systemd's sandbox or the owner of the files
+/// keeps them out (strerror(3) of EROFS and EACCES): one failure is enough to know.
+const KEPT_OUT: [&str; 2] = ["Read-only file system", "Permission denied"];
+/// The way out of the sandbox, as the manual has it too.
+const DROP_IN: &str = "`shelfcast --print-drop-in` prints what lets processors write to the folders; \
+                       see there for what else keeps them out";
 
 /// What an owner must act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +55,8 @@ impl Trouble {
             ),
             Trouble::Unreadable { folder, message } => (
                 message.clone(),
-                "check the permissions of the file and the health of the disk",
+                "check the permissions of the file (`shelfcast --print-drop-in` knows the group that lets \
+                 the service in) and the health of the disk",
                 Some(folder.clone()),
             ),
             Trouble::Store { message } => (
@@ -80,16 +87,31 @@ impl Troubles {
         self.told.insert(trouble.key()).then(|| trouble.event())
     }
 
-    /// Takes in that a processor failed; returns the event to publish if it fails all the time.
+    /// Takes in that a processor failed; returns the event to publish if it fails all the time, or is
+    /// kept out.
     pub(crate) fn failed(&mut self, processor: &str, error: &str) -> Option<ErrorEvent> {
         let failures = self.failures.entry(processor.to_owned()).or_default();
         *failures = failures.saturating_add(1);
-        (*failures == FAILING_AFTER).then(|| ErrorEvent {
+        let (message, hint) = if KEPT_OUT.iter().any(|words| error.contains(words)) {
+            let news = self.told.insert(("kept_out", processor.to_owned()));
+            news.then(|| {
+                (
+                    format!("processor {processor} is kept out: {error}"),
+                    DROP_IN,
+                )
+            })?
+        } else if *failures == FAILING_AFTER {
+            (
+                format!("processor {processor} failed {FAILING_AFTER} times in a row: {error}"),
+                "run its command by hand on one of the failed files",
+            )
+        } else {
+            return None;
+        };
+        Some(ErrorEvent {
             code: "processor_failing".to_owned(),
-            message: format!(
-                "processor {processor} failed {FAILING_AFTER} times in a row: {error}"
-            ),
-            hint: Some("run its command by hand on one of the failed files".to_owned()),
+            message,
+            hint: Some(hint.to_owned()),
             folder: None,
         })
     }
@@ -145,5 +167,22 @@ mod tests {
             assert_eq!(told[0].message, "processor tag failed 5 times in a row: no");
             troubles.succeeded("tag", "comics");
         }
+    }
+
+    #[test]
+    fn a_processor_that_is_kept_out_is_told_at_once_and_once() {
+        let mut troubles = Troubles::default();
+        let error = "mv: cannot move 'a' to 'b': Read-only file system";
+        let told = troubles.failed("tag", error).unwrap();
+        assert_eq!(told.code, "processor_failing");
+        assert_eq!(told.message, format!("processor tag is kept out: {error}"));
+        assert!(told.hint.unwrap().contains("`shelfcast --print-drop-in`"));
+        assert!((0..20).all(|_| troubles.failed("tag", error).is_none()));
+        troubles.succeeded("tag", "comics");
+        assert!(
+            troubles
+                .failed("tag", "OSError: [Errno 13] Permission denied: 'a'")
+                .is_some()
+        );
     }
 }

@@ -24,10 +24,23 @@ pub(crate) struct Wait {
     pub(crate) open: u32,
     /// How often in a row its file was not as the index says.
     pub(crate) missed: u32,
-    /// How often its file changed under a command that failed.
-    pub(crate) again: u32,
     /// What people were told.
     pub(crate) words: Option<&'static str>,
+}
+
+impl Wait {
+    /// Begins the wait of an entry.
+    pub(crate) fn new(item: &Item, now: Instant) -> Wait {
+        Wait {
+            stamp: item.stamp,
+            finished: item.finished,
+            still: None,
+            since: now,
+            open: 0,
+            missed: 0,
+            words: None,
+        }
+    }
 }
 
 /// All that wait.
@@ -105,7 +118,6 @@ mod tests {
             since: Instant::now(),
             open: 0,
             missed: 0,
-            again: 0,
             words: None,
         }
     }

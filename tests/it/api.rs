@@ -110,6 +110,19 @@ fn assert_fits(document: &Value, schema: &Value, value: &Value, what: &str) {
     assert!(wrong.is_none(), "{}", wrong.unwrap_or_default());
 }
 
+/// Adds the names that a schema of an object knows, those of its parts included.
+fn known_names<'d>(document: &'d Value, schema: &'d Value, names: &mut Vec<&'d str>) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target = document.pointer(reference.trim_start_matches('#'));
+        known_names(document, target.unwrap(), names);
+    }
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        known_names(document, part, names);
+    }
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    names.extend(properties.map(|(name, _)| name.as_str()));
+}
+
 /// Returns the answer that the document gives to a status, references followed.
 fn documented<'d>(document: &'d Value, path: &str, method: &str, status: u16) -> &'d Value {
     let responses = &document["paths"][path][method]["responses"];
@@ -203,6 +216,57 @@ fn every_route_is_described_and_nothing_else() {
 }
 
 #[test]
+fn the_list_is_sent_again_only_when_it_is_another() {
+    let service = Daemon::start("");
+    // The last event of a start without files; with each the list has another tag.
+    eventually("the start to be over", || {
+        let told = service.get("/api/events?types=watcher_status").json();
+        told["events"][0]["data"]["state"] == "watching"
+    });
+    let ask = |query: &str, tags: &str| {
+        service.ask(
+            "GET",
+            &format!("/api/files{query}"),
+            &format!("Host: localhost\r\nIf-None-Match: {tags}\r\n"),
+            "",
+        )
+    };
+    let tag = service.get("/api/files").header("etag").unwrap().to_owned();
+    for tags in [
+        tag.as_str(),
+        &format!("W/{tag}"),
+        &format!("\"x\", {tag}"),
+        "*",
+    ] {
+        let answer = ask("", tags);
+        assert_eq!((answer.status(), answer.body()), (304, ""), "{tags}");
+        assert_eq!(answer.header("etag"), Some(tag.as_str()), "{tags}");
+    }
+    assert_eq!(ask("", "\"x\"").status(), 200);
+    assert_eq!(ask("?limit=1", &tag).status(), 200, "another question");
+    assert_eq!(ask("?folder=none", "*").status(), 400, "no question");
+    let library = service.directory.path().join("library");
+    std::fs::write(library.join("new"), "x").unwrap();
+    service.get("/api/sync").json();
+    let answer = ask("", &tag);
+    assert_eq!(answer.status(), 200);
+    assert_ne!(answer.header("etag"), Some(tag.as_str()));
+}
+
+#[test]
+fn the_page_refuses_in_json_too() {
+    let service = Daemon::start("");
+    let wrong = service.ask("PUT", "/", "Host: localhost\r\n", "");
+    assert_eq!(wrong.status(), 405);
+    assert_eq!(wrong.header("allow"), Some("GET, HEAD, OPTIONS"));
+    assert_eq!(wrong.json()["error"]["code"], "method_not_allowed");
+    let gone = service.get("/assets/main.000000000000.js");
+    assert_eq!(gone.status(), 404);
+    assert_eq!(gone.header("cache-control"), Some("no-store"));
+    assert_eq!(gone.json()["error"]["code"], "not_found");
+}
+
+#[test]
 fn real_answers_have_the_shapes_that_are_described() {
     let service = Daemon::start("");
     let document = document(&service);
@@ -230,6 +294,12 @@ fn real_answers_have_the_shapes_that_are_described() {
             &answer.json(),
             &format!("{method} {target}"),
         );
+        let mut known = Vec::new();
+        known_names(&document, schema, &mut known);
+        for name in answer.json().as_object().unwrap().keys() {
+            let is_known = known.contains(&name.as_str());
+            assert!(is_known, "{method} {target}: {name} is not described");
+        }
         answer.json()
     };
     check("get", "/api/sync", "/api/sync", "", 200);
@@ -256,6 +326,10 @@ fn real_answers_have_the_shapes_that_are_described() {
     );
     assert_eq!(entry["history"].as_array().unwrap().len(), 1);
     check("get", "/api/files/{id}", "/api/files/99", "", 404);
+    for (id, status) in [(id.to_string(), 200), ("99".to_owned(), 404)] {
+        let target = format!("/api/files/{id}/duplicates");
+        check("get", "/api/files/{id}/duplicates", &target, "", status);
+    }
     check("get", "/api/cache/stats", "/api/cache/stats", "", 200);
     check("get", "/api/watcher/status", "/api/watcher/status", "", 200);
     check("get", "/api/history", "/api/history?limit=1", "", 200);

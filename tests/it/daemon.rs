@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 /// Longer than anything that is waited for takes, also on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Directories, a configuration, and the program while it runs.
 pub(crate) struct Daemon {
     directory: tempfile::TempDir,
+    folders: Vec<PathBuf>,
     processors: String,
     workers: usize,
     automatic: bool,
@@ -34,14 +35,16 @@ pub(crate) struct Daemon {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) json: Value,
+    pub(crate) text: String,
 }
 
 impl Daemon {
-    /// Makes the directories; `comics` is the one folder.
+    /// Makes the directories; `comics` is the first folder.
     pub(crate) fn new() -> Daemon {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("comics")).unwrap();
         Daemon {
+            folders: vec![directory.path().join("comics")],
             directory,
             processors: String::new(),
             workers: 2,
@@ -55,6 +58,14 @@ impl Daemon {
 
     pub(crate) fn manual(mut self) -> Daemon {
         self.automatic = false;
+        self
+    }
+
+    /// Adds a folder beside `comics`.
+    pub(crate) fn folder_too(mut self, name: &str) -> Daemon {
+        let path = self.base().join(name);
+        std::fs::create_dir(&path).unwrap();
+        self.folders.push(path);
         self
     }
 
@@ -92,10 +103,12 @@ impl Daemon {
     /// Starts the program, and returns when it answers.
     pub(crate) fn start_again(&mut self) {
         assert!(self.child.is_none());
+        let folders = self.folders.iter();
+        let folders = folders.map(|path| format!("[[folder]]\npath = {}\n", json!(path)));
         let config = format!(
-            "listen = [\"127.0.0.1:0\"]\nlog_level = \"debug\"\n[[folder]]\npath = {}\n\
+            "listen = [\"127.0.0.1:0\"]\nlog_level = \"debug\"\n{}\
              [processing]\nautomatic = {}\nworkers = {}\n{}",
-            json!(self.folder()),
+            folders.collect::<String>(),
             self.automatic,
             self.workers,
             self.processors
@@ -178,6 +191,17 @@ impl Daemon {
         self.child.as_ref().unwrap().id()
     }
 
+    /// Returns the processes that the program has started, or has taken over from those.
+    pub(crate) fn children(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let children = tasks.flatten().map(|task| {
+            let path = task.path().join("children");
+            std::fs::read_to_string(path).unwrap_or_default()
+        });
+        let children = children.collect::<String>();
+        children.split_whitespace().map(str::to_owned).collect()
+    }
+
     pub(crate) fn get(&self, target: &str) -> Answer {
         self.ask("GET", target, "")
     }
@@ -202,6 +226,7 @@ impl Daemon {
         Answer {
             status: head.split(' ').nth(1).unwrap().parse().unwrap(),
             json: serde_json::from_str(body).unwrap_or(Value::Null),
+            text: body.to_owned(),
         }
     }
 

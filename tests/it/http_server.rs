@@ -59,6 +59,11 @@ fn head_is_get_without_a_body_and_options_tells_the_methods() {
         (204, Some("POST, OPTIONS"))
     );
     assert_eq!(options.header("content-length"), None);
+    let everything = serving.ask("OPTIONS", "*", "");
+    assert_eq!(
+        (everything.status(), everything.header("allow")),
+        (204, Some("GET, HEAD, POST, OPTIONS"))
+    );
     let unchanged = serving.get("/unchanged");
     assert_eq!(
         (unchanged.status(), unchanged.header("content-length")),
@@ -135,6 +140,49 @@ fn bodies_of_1_mib_pass_and_larger_ones_are_refused() {
 }
 
 #[test]
+fn a_body_may_come_in_chunks() {
+    let serving = Serving::with(ServerSettings {
+        body_timeout: Duration::from_secs(2),
+        ..ServerSettings::default()
+    });
+    let head = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n";
+    let next = "GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let mut client = serving.send(&format!(
+        "{head}\r\n2;x=y\r\nab\r\nA\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n{next}"
+    ));
+    client.read_to_end();
+    assert!(
+        client.text.contains("\r\n\r\nab0123456789HTTP/1.1 200"),
+        "{:?}",
+        client.text
+    );
+    assert!(
+        client.text.contains("\"/next\""),
+        "what follows is a request: {:?}",
+        client.text
+    );
+    // Piece by piece, and asked for.
+    let mut client = serving.send(&format!("{head}Expect: 100-continue\r\n\r\n"));
+    client.read_until("the invitation", |text| text.ends_with("Continue\r\n\r\n"));
+    for byte in b"3\r\nabc\r\n0\r\n\r\n" {
+        client.socket.write_all(&[*byte]).unwrap();
+    }
+    client.read_until("the answer", |text| text.ends_with("\r\n\r\nabc"));
+    // The same bounds.
+    let refused = |body: &str| {
+        let mut client = serving.send(&format!("{head}Connection: close\r\n\r\n"));
+        drop(client.socket.write_all(body.as_bytes()));
+        client.answer().status()
+    };
+    let large = format!("80000\r\n{}\r\n", "b".repeat(0x80000));
+    assert_eq!(refused(&large.repeat(3)), 413);
+    assert_eq!(refused("5\r\nabc"), 408, "it breaks off");
+    assert_eq!(refused("no length\r\n"), 400);
+    let gzip = serving.ask("POST", "/echo", "Transfer-Encoding: gzip\r\n");
+    assert_eq!(gzip.status(), 501);
+}
+
+#[test]
 fn a_client_that_asks_first_is_told_to_go_on() {
     let serving = Serving::start();
     let mut client = serving.send(
@@ -151,8 +199,8 @@ fn a_client_that_asks_first_is_told_to_go_on() {
 fn a_client_that_is_too_slow_is_closed_however_it_drips() {
     let serving = Serving::with(short());
     let mut silent = Client::connect(serving.address);
-    let mut half = serving.send("GET / HT");
-    let mut body = serving.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf");
+    let half = serving.send("GET / HT");
+    let body = serving.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf");
     let mut drip = Client::connect(serving.address);
     let start = Instant::now();
     // One byte at a time never lets a read wait long, and is too slow all the same.
@@ -164,10 +212,34 @@ fn a_client_that_is_too_slow_is_closed_however_it_drips() {
     }
     silent.read_to_end();
     assert_eq!(silent.text, "");
-    half.read_to_end();
-    assert!(half.text.starts_with("HTTP/1.1 408"), "{:?}", half.text);
-    body.read_to_end();
-    assert!(body.text.starts_with("HTTP/1.1 408"), "{:?}", body.text);
+    for mut late in [half, body] {
+        late.read_to_end();
+        assert!(late.text.starts_with("HTTP/1.1 408"), "{:?}", late.text);
+        assert!(
+            late.text.contains("{\"error\":{\"code\":\"too_slow\""),
+            "{:?}",
+            late.text
+        );
+    }
+}
+
+#[test]
+fn what_is_no_http_is_not_waited_for() {
+    let serving = Serving::with(ServerSettings {
+        head_timeout: Duration::from_secs(3600),
+        ..ServerSettings::default()
+    });
+    let mut https = Client::connect(serving.address);
+    https
+        .socket
+        .write_all(b"\x16\x03\x01\x02\x00\x01\x00")
+        .unwrap();
+    https.read_to_end();
+    assert_eq!(https.text, "");
+    // An empty line is a leftover of the body before.
+    let mut client = serving.send("\r\nGET /page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    client.read_to_end();
+    assert!(client.text.starts_with("HTTP/1.1 200"), "{:?}", client.text);
 }
 
 #[test]

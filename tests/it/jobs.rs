@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use shelfcast::config::ProcessingConfig;
 use shelfcast::events::types::{JobStatus, Status};
-use shelfcast::events::{Broadcaster, Settings};
+use shelfcast::events::{Broadcaster, Filter, Settings};
 use shelfcast::library::EntryId;
 use shelfcast::library::work::{Item, Report, Selection, Stamp};
 use shelfcast::processing::{Action, JobScope, Processing, Shelf, ShelfError, Wanted};
@@ -287,6 +287,106 @@ fn a_short_job_does_not_wait_for_a_long_one() {
     daemon.post(&format!("/api/jobs/{long}/cancel"), &json!({}));
 }
 
+#[test]
+fn jobs_that_wait_are_told_after_a_restart_too() {
+    let mut daemon = with_files(Daemon::new().script("slow", "sleep 1000"), 4);
+    let body = json!({"action": "process", "scope": "all", "folder": "comics"});
+    let jobs: Vec<_> = (0..7).map(|_| daemon.job(&body)).collect();
+    daemon.eventually("the first runs", || {
+        daemon.get(&format!("/api/jobs/{}", jobs[0])).json["status"] == "running"
+    });
+    daemon.kill();
+    daemon.start_again();
+    for (number, job) in jobs.iter().enumerate() {
+        let status = if number < 4 { "running" } else { "queued" };
+        daemon.wait_events(&format!("{status} of job {job}"), |events| {
+            states(events, job)
+                .last()
+                .filter(|last| last["status"] == status)
+                .map(drop)
+        });
+    }
+}
+
+#[test]
+fn a_job_for_one_folder_is_told_to_those_that_asked_for_it_and_to_no_others() {
+    let daemon = with_files(Daemon::new().folder_too("books"), 4);
+    let before = daemon.get("/api/files?limit=1").json["last_event_id"].clone();
+    let before = before.as_str().unwrap();
+    let job = daemon.job(&json!({"action": "process", "scope": "all", "directory": "comics/a"}));
+    daemon.wait_job(&job);
+    let told = |folder: &str| {
+        let target = format!("/api/events?types=job_updated&folder={folder}&after={before}");
+        states(daemon.get(&target).json["events"].as_array().unwrap(), &job)
+    };
+    daemon.eventually("its end is told", || {
+        let last = told("comics").pop();
+        last.is_some_and(|last| last["status"] == "completed")
+    });
+    assert_eq!(told("comics")[0]["status"], "queued");
+    assert_eq!(told("books"), [Value::Null; 0]);
+}
+
+#[test]
+fn a_job_goes_on_beside_an_entry_that_is_in_other_hands() {
+    let script = "case $SHELFCAST_NAME in 0000*) touch $BASE/began; while ! test -e $BASE/end; do sleep 0.05; done;; esac";
+    let daemon = Daemon::new().script("slow", script).start();
+    daemon.write("0000.cbz", "takes long");
+    daemon.eventually("it is being processed", || {
+        daemon.base().join("began").exists()
+    });
+    daemon.post("/api/watcher", &json!({"enabled": false}));
+    for number in 1..20 {
+        daemon.write(&format!("{number:04}.cbz"), number.to_string());
+    }
+    daemon.sync();
+    let job = daemon.job(&json!({"action": "process", "scope": "all"}));
+    let done =
+        |job: &str| daemon.get(&format!("/api/jobs/{job}")).json["progress"]["current"].clone();
+    daemon.eventually("all others are done", || done(&job) == 19);
+    assert_eq!(
+        daemon.get(&format!("/api/jobs/{job}")).json["status"],
+        "running"
+    );
+    std::fs::write(daemon.base().join("end"), "").unwrap();
+    assert_eq!(
+        daemon.wait_job(&job)["progress"],
+        json!({"current": 20, "total": 20, "percent": 100, "failed": 0})
+    );
+    daemon.wait_idle();
+    assert_eq!(
+        daemon.history().len(),
+        21,
+        "that one live, and all for the job"
+    );
+}
+
+#[test]
+fn what_live_work_has_done_is_not_done_again_for_a_job_over_the_unprocessed() {
+    let script = "echo run >> $BASE/runs; while test -e $BASE/hold; do sleep 0.05; done";
+    let daemon = Daemon::new().script("count", script).start();
+    daemon.post("/api/watcher", &json!({"enabled": false}));
+    for number in 0..600 {
+        daemon.write(&format!("{number:04}.cbz"), number.to_string());
+    }
+    daemon.sync();
+    std::fs::write(daemon.base().join("hold"), "").unwrap();
+    let job = daemon.job(&json!({"action": "process", "scope": "unprocessed"}));
+    daemon.eventually("the job runs", || daemon.lines("runs").len() == 2);
+    // It knows its next items; now live work does them before it can.
+    daemon.post("/api/watcher", &json!({"enabled": true}));
+    daemon.eventually("live work is at hand", || {
+        daemon
+            .get("/metrics")
+            .text
+            .contains("shelfcast_processing_under_way 6")
+    });
+    std::fs::remove_file(daemon.base().join("hold")).unwrap();
+    assert_eq!(daemon.wait_job(&job)["progress"]["failed"], 0);
+    daemon.wait_idle();
+    assert_eq!(daemon.lines("runs").len(), 600);
+}
+
 /// A library of a million entries that are all the same file.
 struct Million {
     root: Arc<PathBuf>,
@@ -338,16 +438,15 @@ impl Shelf for Million {
     }
 }
 
-#[test]
-fn a_job_over_a_million_entries_starts_at_once_and_ends_at_once_when_cancelled() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("file");
+/// Starts processing on such a library.
+fn million(directory: &Path, events: Broadcaster) -> (Arc<Million>, Processing) {
+    let file = directory.join("file");
     std::fs::write(&file, "content").unwrap();
     let found = std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
     let modified = file.metadata().unwrap().modified().unwrap();
     let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
     let shelf = Arc::new(Million {
-        root: Arc::new(directory.path().to_path_buf()),
+        root: Arc::new(directory.to_path_buf()),
         stamp: Stamp {
             size: 7,
             modified: i64::try_from(modified.as_nanos()).unwrap(),
@@ -359,11 +458,18 @@ fn a_job_over_a_million_entries_starts_at_once_and_ends_at_once_when_cancelled()
         automatic: false,
         workers: 2,
     };
-    let events = Broadcaster::start(Settings::default()).unwrap();
     let (_work, told) = crossbeam_channel::bounded(1);
-    let state = directory.path().join("state");
+    let state = directory.join("state");
     let part = Arc::clone(&shelf) as Arc<dyn Shelf>;
     let processing = Processing::start(&settings, Vec::new(), &state, part, told, events).unwrap();
+    (shelf, processing)
+}
+
+#[test]
+fn a_job_over_a_million_entries_starts_at_once_and_ends_at_once_when_cancelled() {
+    let directory = tempfile::tempdir().unwrap();
+    let events = Broadcaster::start(Settings::default()).unwrap();
+    let (shelf, processing) = million(directory.path(), events);
     let wanted = Wanted::Scope {
         scope: JobScope::All,
         folder: None,
@@ -397,4 +503,57 @@ fn a_job_over_a_million_entries_starts_at_once_and_ends_at_once_when_cancelled()
         "{:?}",
         began.elapsed()
     );
+}
+
+#[test]
+fn a_job_that_is_cancelled_as_it_ends_has_one_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let events = Broadcaster::start(Settings::default()).unwrap();
+    let (_shelf, processing) = million(directory.path(), events.clone());
+    let mut after = events.last_event_id().to_string();
+    let mut told = Vec::new();
+    let mut tell = |told: &mut Vec<Value>| {
+        let new = events.poll(Some(&after), Duration::ZERO, &Filter::everything());
+        assert!(!new.reset);
+        after = new.last_event_id.to_string();
+        let new = new.events.iter();
+        told.extend(new.map(|event| serde_json::from_slice::<Value>(event.json()).unwrap()));
+    };
+    let wanted = Wanted::Files(vec![EntryId(1)]);
+    let mut ends = [0; 2];
+    let mut patience = Duration::ZERO;
+    for _ in 0..200 {
+        let job = processing.create_job(Action::Verify, &wanted).unwrap().id;
+        let began = Instant::now();
+        while began.elapsed() < patience {
+            std::hint::spin_loop();
+        }
+        let cancelled = processing.cancel(job).is_ok();
+        // The next order comes nearer to the end of the job, from both sides, however busy the
+        // machine is.
+        patience = if cancelled {
+            patience * 5 / 4 + Duration::from_micros(20)
+        } else {
+            patience * 4 / 5
+        };
+        ends[usize::from(cancelled)] += 1;
+        let status = if cancelled { "cancelled" } else { "completed" };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            tell(&mut told);
+            let last = states(&told, &job.to_string()).pop();
+            if last.is_some_and(|last| last["status"] == status) {
+                break;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "job {job} is not {status}: {told:?}"
+            );
+        }
+        let states = states(&told, &job.to_string());
+        let has_ended =
+            |state: &&Value| !matches!(state["status"].as_str(), Some("queued" | "running"));
+        assert_eq!(states.iter().filter(has_ended).count(), 1, "{states:?}");
+    }
+    assert!(ends.iter().all(|times| *times > 0), "{ends:?}");
 }

@@ -100,7 +100,7 @@ fn an_empty_mount_point_is_not_an_empty_library() {
             unmount(&shelf.path("comics")); // nothing keeps it from being unmounted
             shelf.eventually_folder_is("comics", "offline");
             let said = message(&shelf);
-            assert!(said.contains("another disk"), "{said}");
+            assert!(said.contains("is not mounted"), "{said}");
             assert_eq!(facts(&shelf), before);
             if round == 1 {
                 shelf.restart(); // while its disk is away
@@ -170,6 +170,35 @@ fn a_different_disk_waits_to_be_accepted() {
             files.paths() == ["comics/other"]
         });
         shelf.eventually_folder_is("comics", "watching");
+    });
+}
+
+#[test]
+fn disks_formatted_in_the_same_second_are_told_apart() {
+    in_private_mounts(|| {
+        let arranged = Shelf::empty("comics");
+        let images = ["one", "two"].map(|name| arranged.directory().join(name));
+        for image in &images {
+            std::fs::File::create(image)
+                .and_then(|file| file.set_len(16 * 1024 * 1024))
+                .unwrap();
+            // Also where mkfs takes its time, and where no udev tells UUIDs.
+            let second = "E2FSPROGS_FAKE_TIME=1600000000";
+            run("env", &[second, "mkfs.ext4", "-q", "-F", text(image)]);
+        }
+        mount_image(&images[0], &arranged.path("comics"));
+        let shelf = arranged.file("comics/a/1").start();
+        let before = facts(&shelf);
+        unmount(&shelf.path("comics"));
+        mount_image(&images[1], &shelf.path("comics"));
+        shelf.write("comics/other", "x");
+        shelf.sync();
+        shelf.eventually_folder_is("comics", "offline");
+        assert_eq!(facts(&shelf), before);
+        unmount(&shelf.path("comics"));
+        mount_image(&images[0], &shelf.path("comics"));
+        shelf.eventually_folder_is("comics", "watching");
+        assert_eq!(facts(&shelf), before);
     });
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::daemon::{Daemon, pause};
 
@@ -115,6 +115,15 @@ fn processors_run_in_their_order_and_the_last_line_of_the_first_failure_is_the_e
 }
 
 #[test]
+fn what_a_command_says_on_standard_output_alone_is_the_error_too() {
+    let script = "echo checking; echo 'a virus FOUND'; exit 1";
+    let daemon = Daemon::new().script("scan", script).start();
+    daemon.write("a.cbz", "x");
+    let entry = daemon.wait_status("a.cbz", "failed");
+    assert_eq!(entry["error"], "a virus FOUND");
+}
+
+#[test]
 fn a_command_that_hangs_is_ended_with_all_that_it_started() {
     let daemon = Daemon::new();
     let script = format!(
@@ -130,6 +139,49 @@ fn a_command_that_hangs_is_ended_with_all_that_it_started() {
     assert_eq!(entry["error"], "timed out after 1 s: stuck");
     let child = daemon.lines("child").pop().unwrap();
     daemon.eventually("its child is gone", || !is_running(&child));
+}
+
+/// Starts something that leaves the group and the session of its command, and whose parent ends.
+const LEAVE: &str = "setsid /bin/sh -c 'echo $$ >> $BASE/left; exec sleep 1000' & \
+                     while ! test -s $BASE/left; do sleep 0.02; done";
+
+#[test]
+fn what_has_left_the_group_of_its_command_ends_with_it() {
+    for (name, end, error) in [
+        ("ends", "exit 0", Value::Null),
+        ("hangs", "sleep 1000", json!("timed out after 1 s")),
+    ] {
+        let daemon = Daemon::new();
+        let base = daemon.base().display().to_string();
+        let script = format!("export BASE={base}; ({LEAVE}); {end}");
+        let daemon = daemon
+            .command(name, &["/bin/sh", "-c", &script], &[], 1)
+            .start();
+        daemon.write("a.cbz", "x");
+        let entry = daemon.wait_file("a.cbz", |entry| !entry["processed_at"].is_null());
+        assert_eq!(entry["error"], error);
+        let left = daemon.lines("left").pop().unwrap();
+        daemon.eventually("it is gone", || !is_running(&left));
+        daemon.eventually("nothing is left of it", || daemon.children().is_empty());
+    }
+}
+
+#[test]
+fn what_a_killed_service_left_running_is_ended_before_anything_runs_again() {
+    let script = format!(
+        "export BASE; for other in $(cat $BASE/left); do kill -0 $other && echo two >> $BASE/twice; done; {LEAVE}; sleep 1000"
+    );
+    let mut daemon = Daemon::new().script("slow", &script).start();
+    daemon.write("a.cbz", "x");
+    daemon.eventually("the run", || daemon.lines("left").len() == 1);
+    daemon.kill();
+    daemon.start_again();
+    daemon.eventually("another run", || daemon.lines("left").len() == 2);
+    assert_eq!(daemon.lines("twice"), [""; 0]);
+    daemon.stop();
+    for left in daemon.lines("left") {
+        assert!(!is_running(&left), "{left} outlives the service");
+    }
 }
 
 fn is_running(process: &str) -> bool {
@@ -241,6 +293,38 @@ fn a_processor_that_always_fails_is_told_and_holds_up_nobody() {
 }
 
 #[test]
+fn a_processor_that_the_sandbox_keeps_out_names_the_command_that_lets_it_in() {
+    let script = "echo \"mv: cannot move '$1': Read-only file system\" >&2; exit 1";
+    let daemon = Daemon::new().script("tag", script).start();
+    daemon.forget_events();
+    daemon.write("a.cbz", "x");
+    let error = daemon.wait_error("processor_failing");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.starts_with("processor tag is kept out: mv: cannot move"));
+    let hint = error["hint"].as_str().unwrap();
+    assert!(hint.contains("`shelfcast --print-drop-in`"), "{hint}");
+}
+
+#[test]
+fn a_command_that_edits_its_file_and_fails_is_tried_twice_at_most() {
+    // So often that nobody can tell any more whose edits these are; the notice of the last one comes
+    // when the command has ended.
+    let edits = "echo run >> $BASE/runs; for edit in 1 2 3 4 5; do echo \"$edit\" >> \"$1\"; sleep 0.05; done";
+    let script = format!("{edits}; echo last >> \"$1\"; echo no >&2; exit 1");
+    let daemon = Daemon::new().script("edit", &script).start();
+    daemon.write("a.cbz", "content");
+    let entry = daemon.wait_status("a.cbz", "failed");
+    assert_eq!(entry["error"], "no");
+    // Whatever would start it once more has been noticed and taken in by then.
+    daemon.sync();
+    daemon.write("b.cbz", "content of another");
+    daemon.wait_status("b.cbz", "failed");
+    daemon.wait_idle();
+    assert_eq!(daemon.lines("runs").len(), 4, "{}", daemon.report());
+    assert_eq!(daemon.history().len(), 2);
+}
+
+#[test]
 fn a_file_that_its_processor_deletes_is_gone() {
     let daemon = Daemon::new().script("eat", "rm \"$1\"").start();
     daemon.forget_events();
@@ -249,6 +333,30 @@ fn a_file_that_its_processor_deletes_is_gone() {
     daemon.eventually("the entry is gone", || daemon.files().is_empty());
     let past = daemon.history();
     assert_eq!((past.len(), &past[0]["success"]), (1, &json!(true)));
+}
+
+#[test]
+fn a_file_that_is_moved_away_from_its_command_is_no_failure() {
+    let script = "echo run >> $BASE/runs; until [ -e $BASE/go ]; do sleep 0.02; done; cat \"$1\"";
+    let daemon = Daemon::new().script("read", script).start();
+    daemon.write("a/1.cbz", "x");
+    daemon.eventually("the run", || daemon.lines("runs").len() == 1);
+    std::fs::rename(daemon.folder().join("a"), daemon.folder().join("b")).unwrap();
+    std::fs::write(daemon.base().join("go"), "").unwrap();
+    daemon.wait_status("1.cbz", "processed");
+    let runs: Vec<_> = daemon.history();
+    assert_eq!((runs.len(), &runs[0]["success"]), (1, &json!(true)));
+    assert_eq!(daemon.lines("runs").len(), 2);
+}
+
+#[test]
+fn a_command_that_moves_its_file_and_fails_is_tried_twice_and_not_on_and_on() {
+    let script = "echo run >> $BASE/runs; mv \"$1\" \"${1%.cbz}x.cbz\"; echo no >&2; exit 1";
+    let daemon = Daemon::new().script("move", script).start();
+    daemon.write("a.cbz", "x");
+    let entry = daemon.wait_status("axx.cbz", "failed");
+    assert_eq!(entry["error"], "no");
+    assert_eq!(daemon.lines("runs").len(), 2);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use shelfcast::events::{Broadcaster, EventId, Scope, Settings};
 use shelfcast::http::request::{ApiError, Gate, Request, Response, Routes};
 use shelfcast::http::{Parts, Server, ServerSettings, bind};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -171,8 +171,12 @@ impl Client {
     }
 
     /// Connects from another address of this machine.
-    pub(crate) fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Client {
-        let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+    pub(crate) fn connect_from(source: IpAddr, address: SocketAddr) -> Client {
+        let family = match source {
+            IpAddr::V4(_) => AddressFamily::INET,
+            IpAddr::V6(_) => AddressFamily::INET6,
+        };
+        let kind = SocketType::STREAM;
         let socket = rustix::net::socket(family, kind, None).unwrap();
         rustix::net::bind(&socket, &SocketAddr::from((source, 0))).unwrap();
         rustix::net::connect(&socket, &address).unwrap();

@@ -28,9 +28,15 @@ fn cost(shelf: &Shelf) -> Cost {
         let word = rest.and_then(|rest| rest.split_whitespace().next());
         word.and_then(|word| word.parse().ok()).unwrap()
     };
+    // Up to four connections to the index are kept for the next readers, as many as once were needed
+    // at the same moment: how many of them there are is chance.
+    let is_index = |fd: &std::fs::DirEntry| {
+        std::fs::read_link(fd.path()).is_ok_and(|file| file.to_string_lossy().contains("/index.db"))
+    };
+    let descriptors = std::fs::read_dir(format!("{proc}/fd")).unwrap().flatten();
     Cost {
         threads: number("Threads:"),
-        descriptors: std::fs::read_dir(format!("{proc}/fd")).unwrap().count(),
+        descriptors: descriptors.filter(|fd| !is_index(fd)).count(),
         own_memory_kib: number("RssAnon:"),
     }
 }

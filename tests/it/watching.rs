@@ -509,6 +509,32 @@ fn a_file_system_mounted_below_is_read_and_unmounting_keeps_its_entries() {
         shelf.eventually("the rest goes on", |files| files.has("comics/3"));
         shelf.sync();
         assert!(before.is_subset(&shelf.files().ids()), "{}", shelf.report());
+        shelf.eventually_folder_is("comics", "degraded");
+        let said = shelf.watcher_status()["folders"][0]["message"].to_string();
+        assert!(said.contains("no disk is mounted at"), "{said}");
+        mount_memory(&shelf.path("comics/disk"));
+        shelf.eventually_folder_is("comics", "watching");
+        shelf.assert_equals_disk();
+    });
+}
+
+#[test]
+fn what_is_there_without_the_disk_mounted_below_can_be_accepted() {
+    in_private_mounts(|| {
+        let mut shelf = Shelf::with(["comics/disk/1"]).start();
+        mount_memory(&shelf.path("comics/disk"));
+        shelf.write("comics/disk/2", "x");
+        shelf.eventually("it is read", |files| files.paths() == ["comics/disk/2"]);
+        unmount(&shelf.path("comics/disk"));
+        shelf.eventually_folder_is("comics", "degraded");
+        shelf.write("comics/disk/3", "x");
+        shelf.restart();
+        shelf.eventually_folder_is("comics", "degraded");
+        assert_eq!(shelf.files().paths(), ["comics/disk/2"]);
+        let accepted = shelf.post("/api/folders/comics/accept", &serde_json::json!({}));
+        assert_eq!(accepted.status, 202);
+        shelf.eventually_folder_is("comics", "watching");
+        assert_eq!(shelf.assert_equals_disk().len(), 2);
     });
 }
 
@@ -549,6 +575,8 @@ fn an_overflow_of_the_kernel_s_queue_is_repaired() {
     shelf.eventually("all are found", |files| files.total == 20_011);
     let after = shelf.assert_equals_disk();
     assert!(shelf.log().contains("the kernel lost notices"));
+    let metrics = String::from_utf8(shelf.get("/metrics").body).unwrap();
+    assert!(!metrics.contains("shelfcast_watch_overflows_total 0\n"));
     for directory in ["0", "1", "2"] {
         let path = format!("comics/{directory}/kept");
         assert_eq!(before.id(&path), after.id(&path));
@@ -571,7 +599,16 @@ fn beyond_the_watch_limit_directories_are_polled_and_it_is_said() {
     assert_eq!(status["directories"], 201, "{status}");
     let watched = status["watched"].as_u64().unwrap();
     assert!((1..=60).contains(&watched), "{status}");
-    assert_eq!(status["polled"].as_u64().unwrap(), 201 - watched);
+    let polled = 201 - watched;
+    assert_eq!(status["polled"].as_u64().unwrap(), polled);
+    let message = status["folders"][0]["message"].as_str().unwrap();
+    for part in [
+        "the limit of 60 inotify watches",
+        "sysctl fs.inotify.max_user_watches=",
+        &format!("{watched} directories are watched, {polled} polled"),
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
     let error = shelf
         .stream()
         .wait_for("an error about it", |event| event.kind == "error");

@@ -22,8 +22,12 @@ install_packages debootstrap dpkg systemd-container util-linux
 base=$TOOLCHAIN_CACHE/debian
 if [ ! -e "$base/complete" ]; then
     rm -rf "$base"
+    # From where this machine has its own packages; elsewhere than on bookworm, from the default.
+    # shellcheck disable=SC2016 # apt-get expands it
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' \
+        'Created-By: Packages' 'Codename: bookworm' 'Component: main' | head -n 1)
     debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus bookworm "$base" \
-        http://deb.debian.org/debian >/dev/null
+        ${mirror:+"$mirror"} >/dev/null
     touch "$base/complete"
 fi
 

@@ -56,10 +56,15 @@ class Service:
 
     def get(self, path):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read()
-        connection.close()
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            body = response.read()
+        except OSError as error:
+            ended = self.process.poll()
+            raise Failed(f"GET {path}: {error} (ended with {ended})") from error
+        finally:
+            connection.close()
         if response.status != 200:
             raise Failed(f"GET {path}: {response.status} {body[:300]!r}")
         return json.loads(body)

@@ -7,13 +7,16 @@ use serde_json::json;
 use std::time::Duration;
 
 /// Tells whether a folder of that name exists.
-pub(crate) type Folders<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
+pub type Folders<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
 
 /// Longest time that a poll waits (contract section 3).
 const MAX_WAIT_S: u64 = 30;
 
 /// Returns what the client of `/api/events/stream` asks for.
-pub(crate) fn joining(request: &Request, folders: Folders<'_>) -> Result<Joining, ApiError> {
+///
+/// # Errors
+/// 400 for a type or folder that does not exist.
+pub fn joining(request: &Request, folders: Folders<'_>) -> Result<Joining, ApiError> {
     let after = request
         .header("last-event-id")
         .or_else(|| request.parameter("last_event_id"))

@@ -11,6 +11,8 @@ use serde::Serialize;
 
 const DEFAULT_LIMIT: u64 = 100;
 const LARGEST_LIMIT: u64 = 1000;
+/// Duplicates of one entry that are told.
+const DUPLICATES: u32 = 100;
 
 #[derive(Serialize)]
 struct FilesAnswer {
@@ -30,6 +32,11 @@ struct Detailed {
     #[serde(flatten)]
     entry: Entry,
     history: Vec<ShownResult>,
+}
+
+#[derive(Serialize)]
+struct DuplicatesAnswer {
+    files: Vec<Entry>,
 }
 
 #[derive(Serialize)]
@@ -92,23 +99,29 @@ pub fn list(library: &Library, request: &Request) -> Result<Response, ApiError> 
         let hash = blake3::hash(format!("{state} {question}").as_bytes());
         format!("\"{}\"", &hash.to_hex()[..20])
     };
-    if let Some(wanted) = request.header("if-none-match") {
+    // `*` names no answer, so it does not say whether the question has one.
+    let named = request.header("if-none-match").filter(|tags| *tags != "*");
+    if named.is_some() {
         let now = tag(&library.state_id());
-        if wanted
-            .split(',')
-            .any(|one| one.trim().trim_start_matches("W/") == now)
-        {
-            let not_modified = Response {
-                status: 304,
-                headers: vec![("Cache-Control", "no-cache".to_owned())],
-                body: Vec::new().into(),
-            };
-            return Ok(not_modified.with("ETag", now));
+        if request.has(&now) {
+            return Ok(not_modified(now));
         }
     }
     let page = library.files(&query).map_err(refusal)?;
     let tag = tag(&page.last_event_id);
+    if request.has(&tag) {
+        return Ok(not_modified(tag));
+    }
     Ok(Response::json(200, &FilesAnswer::from(page)).with("ETag", tag))
+}
+
+fn not_modified(tag: String) -> Response {
+    let response = Response {
+        status: 304,
+        headers: vec![("Cache-Control", "no-cache".to_owned())],
+        body: Vec::new().into(),
+    };
+    response.with("ETag", tag)
 }
 
 /// Answers `GET /api/files/ID`.
@@ -116,11 +129,26 @@ pub fn list(library: &Library, request: &Request) -> Result<Response, ApiError> 
 /// # Errors
 /// There is no such entry (404), or index or history failed (503).
 pub fn entry(library: &Library, processing: &Processing, id: &str) -> Result<Response, ApiError> {
-    let number = EntryId(id.parse().map_err(|_| no_entry(id))?);
-    let entry = library.file(number).map_err(|error| failed(&error))?;
-    let entry = entry.ok_or_else(|| no_entry(id))?;
+    let (number, entry) = entry_of(library, id)?;
     let history = history::of_entry(processing, number)?;
     Ok(Response::json(200, &Detailed { entry, history }))
+}
+
+/// Answers `GET /api/files/ID/duplicates`.
+///
+/// # Errors
+/// There is no such entry (404), or the index failed (503).
+pub fn duplicates(library: &Library, id: &str) -> Result<Response, ApiError> {
+    let (number, _) = entry_of(library, id)?;
+    let files = library.duplicates(number, DUPLICATES);
+    let files = files.map_err(|error| failed(&error))?;
+    Ok(Response::json(200, &DuplicatesAnswer { files }))
+}
+
+fn entry_of(library: &Library, id: &str) -> Result<(EntryId, Entry), ApiError> {
+    let number = EntryId(id.parse().map_err(|_| no_entry(id))?);
+    let entry = library.file(number).map_err(|error| failed(&error))?;
+    Ok((number, entry.ok_or_else(|| no_entry(id))?))
 }
 
 fn no_entry(id: &str) -> ApiError {

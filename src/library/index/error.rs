@@ -98,12 +98,6 @@ impl IndexError {
 
     /// Tells whether the database itself is broken.
     pub(crate) fn is_damage(&self) -> bool {
-        let IndexError::Sqlite(rusqlite::Error::SqliteFailure(error, _)) = self else {
-            return false;
-        };
-        matches!(
-            error.code,
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase
-        )
+        matches!(self, IndexError::Sqlite(error) if crate::sqlite::is_damage(error))
     }
 }

@@ -22,9 +22,10 @@ use rustix::io::Errno;
 
 pub use self::error::IndexError;
 pub(crate) use self::opening::open_reader;
-use self::opening::{connect, first_id_after_damage, meta, set_aside};
+use self::opening::{connect, first_id_after_damage, meta};
 pub(crate) use self::rows::{COLUMNS, EntryRow, status_from, status_to};
 use super::search::{BLOCK, Block};
+use crate::sqlite::set_aside;
 
 /// Version of the schema, in `PRAGMA user_version`.
 const SCHEMA_VERSION: i64 = 1;

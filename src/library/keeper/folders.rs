@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::select;
 
+use super::looks::Looks;
 use super::{Command, Keeper};
 use crate::glob::Selection;
 use crate::library::apart::{LeftBehind, Pulse, patience};
@@ -15,7 +16,7 @@ use crate::library::folder::{Away, DiskIdentity, Root, look_at_root};
 use crate::library::index::IndexError;
 use crate::library::mounts;
 use crate::library::tree::{Coverage, DirId};
-use crate::watch::{WatchError, kernel_limit};
+use crate::watch::{Told, WatchError, kernel_limit};
 
 /// Unreadable directories that a folder's message names.
 const NAMED_UNREADABLE: usize = 3;
@@ -52,6 +53,8 @@ pub(crate) struct Folder {
     pub(crate) polled_because: Option<String>,
     /// Directories that cannot be read, with their paths and why.
     pub(crate) unreadable: BTreeMap<DirId, String>,
+    /// Directories at which a disk was mounted that is away, with their paths.
+    pub(crate) unmounted: BTreeMap<DirId, String>,
 }
 
 impl Folder {
@@ -80,6 +83,7 @@ impl Folder {
 
     pub(super) fn forget_directory(&mut self, dir: DirId) {
         self.unreadable.remove(&dir);
+        self.unmounted.remove(&dir);
     }
 
     /// Says what is wrong, if anything is.
@@ -99,6 +103,13 @@ impl Folder {
             parts.push(format!(
                 "{number} directories cannot be read: {}",
                 named.join("; ")
+            ));
+        }
+        if !self.unmounted.is_empty() {
+            let paths: Vec<&str> = self.unmounted.values().map(String::as_str).collect();
+            let paths = paths.join(", ");
+            parts.push(format!(
+                "no disk is mounted at {paths} any more: the entries there are kept"
             ));
         }
         (!parts.is_empty()).then(|| parts.join(". "))
@@ -133,12 +144,13 @@ impl Keeper {
             };
             match found {
                 Ok(root) => {
-                    let folder = &self.folders[index];
-                    let same = folder.disk.as_ref().is_none_or(|disk| disk.is(&root.disk));
-                    if same {
-                        self.is_there(index, root)?;
-                    } else {
-                        self.is_away(index, Away::Another);
+                    let other = self.folders[index].disk.as_ref();
+                    match other.filter(|disk| !disk.is(&root.disk)) {
+                        None => self.is_there(index, root)?,
+                        Some(disk) => {
+                            let away = disk.away(&root.disk);
+                            self.is_away(index, away);
+                        }
                     }
                 }
                 Err(away) => self.is_away(index, away),
@@ -293,6 +305,7 @@ impl Keeper {
         folder.away = Some(away);
         folder.root_info = None;
         folder.unreadable.clear();
+        folder.unmounted.clear();
         let name = folder.name.clone();
         let mut view = self.shared.write();
         if let Some(view) = view.folders.get_mut(index) {
@@ -383,12 +396,52 @@ impl Keeper {
         let Some(index) = self.folders.iter().position(|folder| folder.name == name) else {
             return Ok(false);
         };
-        if self.folders[index].away == Some(Away::Another) {
+        let folder = &mut self.folders[index];
+        if matches!(folder.away, Some(Away::Another | Away::Unmounted)) {
             log::info!("another disk is accepted folder={name}");
-            self.folders[index].disk = None;
+            folder.disk = None;
             self.check_folders()?;
         }
+        let unmounted = std::mem::take(&mut self.folders[index].unmounted);
+        let mut looks = Looks::default();
+        for (dir, path) in unmounted {
+            log::info!("what is there without its disk is accepted path={path:?}");
+            if let Some(known) = self.shared.write().tree.get_mut(dir) {
+                known.mount = false;
+            }
+            self.index.set_dir_mount(dir, false)?;
+            if let Some((above, name)) = self.spot_of(dir) {
+                looks.name(above, name, Told::Deleted);
+            }
+            self.status_changed = true;
+        }
+        self.look(looks)?;
         Ok(true)
+    }
+
+    /// The disk that was mounted at a directory below a folder is away: its entries are kept, which is
+    /// said once.
+    pub(super) fn mount_is_away(&mut self, dir: DirId) {
+        let view = self.shared.read();
+        let Some(index) = view.tree.get(dir).map(|known| known.folder) else {
+            return;
+        };
+        let path = String::from_utf8_lossy(&view.tree.full_path(dir)).into_owned();
+        drop(view);
+        let folder = &mut self.folders[index];
+        if folder.unmounted.insert(dir, path.clone()).is_some() {
+            return;
+        }
+        let message = format!("no disk is mounted at {path} any more: the entries there are kept");
+        let hint = format!(
+            "mount it; if it is gone for good, take what is there now: POST /api/folders/{}/accept",
+            folder.name
+        );
+        log::error!("{message} folder={}", folder.name);
+        let name = folder.name.clone();
+        self.status_changed = true;
+        self.status_urgent = true;
+        self.publish_error("disk_not_mounted", &message, Some(&hint), Some(&name));
     }
 
     pub(super) fn is_being_read(&self, folder: &Folder) -> bool {
@@ -407,8 +460,8 @@ impl Keeper {
             return;
         };
         let (message, hint) = match error {
-            WatchError::Limit { limit } => {
-                let limit = limit.or_else(kernel_limit).unwrap_or(8192);
+            WatchError::Limit { .. } => {
+                let limit = kernel_limit().unwrap_or(8192);
                 let wanted = (limit * 2).max(65_536).next_power_of_two();
                 let hint = format!("sysctl fs.inotify.max_user_watches={wanted}");
                 (

@@ -32,7 +32,8 @@ impl Keeper {
         mut listing: Listing,
     ) -> Result<(), IndexError> {
         if self.is_unmounted(dir, meta) {
-            return Ok(()); // its entries are on the disk that was mounted here
+            self.mount_is_away(dir); // its entries are on the disk that was mounted here
+            return Ok(());
         }
         if listing.broken == Some(Errno::NOENT) {
             return self.gone_elsewhere(dir, flight); // it was removed while it was listed
@@ -131,9 +132,10 @@ impl Keeper {
         let Some(known) = view.tree.get_mut(dir) else {
             return Ok(None);
         };
-        let Some(folder) = self.folders.get(known.folder) else {
+        let Some(folder) = self.folders.get_mut(known.folder) else {
             return Ok(None);
         };
+        self.status_changed |= folder.unmounted.remove(&dir).is_some();
         let lasting = folder.lasting_inodes();
         let identity = if lasting {
             meta.identity

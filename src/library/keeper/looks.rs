@@ -129,7 +129,10 @@ impl Keeper {
                             spot,
                         });
                     }
-                    Ok(None) => {} // a disk mounted below went away: its entries are kept
+                    Ok(None) => {
+                        let mount = self.shared.read().tree.child(spot.0, &spot.1);
+                        mount.into_iter().for_each(|dir| self.mount_is_away(dir));
+                    }
                     Err(error) => {
                         log::warn!("cannot look at {:?}: {error}", self.show(&spot));
                         self.unreadable(dir, error); // so that it is looked at again

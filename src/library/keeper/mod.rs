@@ -54,6 +54,9 @@ const BATCH: usize = 4096;
 const CRAWL_COMMIT: Duration = Duration::from_millis(150);
 /// How often it is checked that the folders are there. Costs no disk access.
 const CHECK_FOLDERS: Duration = Duration::from_secs(5);
+/// The same while one is away: nothing but looking tells that its directory was made again, and the
+/// list is to be right 2 s later.
+const CHECK_FOR_RETURN: Duration = Duration::from_millis(1_500);
 /// The log of the index is moved over once nothing has happened for so long.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(2);
 
@@ -393,6 +396,7 @@ impl Keeper {
     /// tells whether any was: those come first, then everything, for writes in place.
     fn changes_lost(&mut self) {
         log::warn!("the kernel lost notices (its queue was full), looking everywhere");
+        self.shared.write().overflows += 1;
         self.start_crawl_of_all(true);
         self.crawl_again = true;
     }
@@ -402,6 +406,9 @@ impl Keeper {
         if now >= self.next_check {
             self.next_check = now + CHECK_FOLDERS;
             self.check_folders()?;
+            if self.folders.iter().any(|folder| folder.away.is_some()) {
+                self.next_check = now + CHECK_FOR_RETURN;
+            }
         }
         if now >= self.next_poll {
             self.next_poll = now + self.poll;

@@ -39,6 +39,7 @@ impl Queue {
             if matches!(outcome, Outcome::Ended(_) | Outcome::Nothing) {
                 // One slow item is enough to expect more; quick ones convince slowly.
                 self.usual = took.max(self.usual * 7 / 8);
+                self.doubted.forget(task.item.id);
             }
             self.in_flight.remove(&task.item.id);
             if let Some(trouble) = trouble {
@@ -53,8 +54,11 @@ impl Queue {
                 Outcome::NotYet(verdict, stamp) => {
                     self.not_yet(&task, verdict, stamp, &mut reports, now);
                 }
-                Outcome::Changed => self.changed(&task, 0, now),
-                Outcome::ChangedAndFailed => self.changed(&task, 1, now),
+                Outcome::Changed => self.changed(&task, now),
+                Outcome::ChangedAndFailed => {
+                    self.doubted.note(task.item.id);
+                    self.changed(&task, now);
+                }
                 // Cancelled, or the service stops: its job begins there again.
                 Outcome::Interrupted => self.sweep.signal(),
             }
@@ -215,10 +219,9 @@ impl Queue {
     }
 
     /// Lets an entry wait whose file is not as the index says.
-    fn changed(&mut self, task: &Task, failures: u32, now: Instant) {
+    fn changed(&mut self, task: &Task, now: Instant) {
         self.parts.figures.changed.increment();
         let mut wait = self.wait_of(task, now);
-        wait.again += failures;
         wait.missed += 1;
         let due = now + after_change(wait.missed - 1);
         self.let_wait(task, wait, due, now);
@@ -252,16 +255,7 @@ impl Queue {
     /// Returns how long the entry of `task` has waited so far.
     fn wait_of(&self, task: &Task, now: Instant) -> Wait {
         let item = &task.item;
-        let before = task.wait.clone().unwrap_or(Wait {
-            stamp: item.stamp,
-            finished: item.finished,
-            still: None,
-            since: now,
-            open: 0,
-            missed: 0,
-            again: 0,
-            words: None,
-        });
+        let before = task.wait.clone().unwrap_or_else(|| Wait::new(item, now));
         // What the library learned meanwhile, it was told of.
         let missed = if before.stamp == item.stamp {
             before.missed

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{AFTER_ERROR, OFFLINE, Queue, REFRESH, audience};
-use crate::events::Scope as Audience;
+use crate::events::Broadcaster;
 use crate::events::types::{Event, JobStatus, Status};
 use crate::library::EntryId;
 use crate::processing::active::{Active, Next};
-use crate::processing::job::JobId;
+use crate::processing::job::{Job, JobId};
 use crate::processing::waiting::Wait;
-use crate::processing::worker::Task;
 use crate::processing::{LANE, ProcessingError, now_ns};
 
 /// Jobs whose items are handed out in turn; the others wait as `queued`. A long job shall not hold
@@ -22,6 +21,37 @@ const IN_OTHER_HANDS: Duration = Duration::from_millis(100);
 const AHEAD: Duration = Duration::from_millis(20);
 
 impl Queue {
+    /// Tells of the jobs that were there before the start: only a few of them are active at once, and
+    /// whoever looks shall see those that wait too.
+    pub(super) fn tell_of_jobs(&mut self) {
+        match self.parts.store.pending(&[], usize::MAX) {
+            Ok(jobs) => jobs
+                .iter()
+                .for_each(|pending| publish(&self.parts.events, &pending.job)),
+            Err(error) => self.trouble_with_store(&error),
+        }
+    }
+
+    /// Tells of a job that was made just now.
+    pub(super) fn created(&mut self, id: JobId) {
+        if self.active.iter().any(|active| active.job.id == id) {
+            return; // it was found in the store before the order was heard, and has been told since
+        }
+        self.more_jobs = true;
+        match self.parts.store.job(id) {
+            Ok(Some(job)) if !job.status.has_ended() => {
+                log::info!(
+                    "job queued id={id} action={} total={}",
+                    job.action.name(),
+                    job.progress.total
+                );
+                publish(&self.parts.events, &job);
+            }
+            Ok(_) => {}
+            Err(error) => self.trouble_with_store(&error),
+        }
+    }
+
     /// Takes items of the active jobs in turn.
     pub(super) fn hand_out_jobs(&mut self, now: Instant) -> Result<(), ProcessingError> {
         self.activate_jobs()?;
@@ -39,17 +69,30 @@ impl Queue {
                 self.look_again(self.turn, id, wait, now)?;
                 continue;
             }
-            match active.peek(&*self.parts.crew.shelf, &self.parts.store)? {
+            match active.peek(
+                &*self.parts.crew.shelf,
+                &self.parts.store,
+                &self.reported,
+                now,
+            )? {
                 Next::Item(item) if !self.parts.crew.shelf.is_online(&item.folder) => {
                     active.held_until = Some(now + OFFLINE);
                 }
-                // Somebody is at it; when they are done, it is seen whether it is still wanted.
-                Next::Item(item) if self.in_flight.contains_key(&item.id) => active.hold(),
                 Next::Item(item) => {
                     idle = 0;
                     let id = item.id;
                     if !active.hand_out(id) {
                         continue; // done before a restart
+                    }
+                    if self.in_flight.contains_key(&id) {
+                        // Somebody is at it; when they are done, it is seen whether it is still
+                        // wanted. The job goes on with the next.
+                        let waits =
+                            active
+                                .waiting
+                                .insert(id, Wait::new(&item, now), now + IN_OTHER_HANDS);
+                        debug_assert!(waits, "a job has fewer items under way than may wait");
+                        continue;
                     }
                     if item.status == Status::Unprocessed && self.reported.covers(&item, now) {
                         active.done(id, false); // it has just been
@@ -57,12 +100,7 @@ impl Queue {
                     }
                     let (work, job) = (active.work(), Some(Arc::clone(&active.control)));
                     self.waiting.remove(id);
-                    self.begin(Task {
-                        item,
-                        work,
-                        job,
-                        wait: None,
-                    });
+                    self.begin(item, work, job, None);
                 }
                 Next::End if active.is_idle() => {
                     // One that was cancelled at this moment stays until that order is taken, which
@@ -105,17 +143,13 @@ impl Queue {
             active.waiting.insert(id, anew(wait), now + OFFLINE);
         } else if self.in_flight.contains_key(&id) {
             active.waiting.insert(id, anew(wait), now + IN_OTHER_HANDS);
-        } else if item.status == Status::Unprocessed && self.reported.covers(&item, now) {
-            active.done(id, false); // live work was quicker
+        } else if !active.wants(item.status)
+            || item.status == Status::Unprocessed && self.reported.covers(&item, now)
+        {
+            active.done(id, false); // live work, or another job, was quicker
         } else {
             let (work, job) = (active.work(), Some(Arc::clone(&active.control)));
-            let wait = Some(wait);
-            self.begin(Task {
-                item,
-                work,
-                job,
-                wait,
-            });
+            self.begin(item, work, job, Some(wait));
         }
         Ok(())
     }
@@ -167,8 +201,7 @@ impl Queue {
         for active in &mut self.active {
             if active.may_publish(now) {
                 active.refresh(now);
-                let event = Event::JobUpdated(active.job.event());
-                self.parts.events.publish(event, audience(active.folder()));
+                publish(&self.parts.events, &active.job);
                 published = true;
             }
         }
@@ -196,22 +229,16 @@ impl Queue {
             .store
             .keep(&[], &[kept])
             .and_then(|()| self.parts.store.end_job(id, status, None, now));
-        match stored {
-            // It was cancelled at this very moment: the order to say so is on its way.
-            Ok(false) if status != JobStatus::Cancelled => {
-                self.active.push(active);
-                return false;
-            }
-            Ok(_) => {}
-            // It would go on where it was stored last, so it has not ended for anybody.
-            Err(error) if status != JobStatus::Cancelled => {
-                self.trouble_with_store(&error);
-                active.job.status = JobStatus::Running;
-                active.held_until = Some(Instant::now() + AFTER_ERROR);
-                self.active.push(active);
-                return false;
-            }
-            Err(error) => self.trouble_with_store(&error),
+        if let Err(error) = &stored {
+            self.trouble_with_store(error);
+            active.held_until = Some(Instant::now() + AFTER_ERROR);
+        }
+        // Either it was cancelled at this very moment, and the order to say so is on its way; or that
+        // it ended could not be stored, and a restart would go on with it.
+        if status != JobStatus::Cancelled && !matches!(stored, Ok(true)) {
+            active.goes_on();
+            self.active.push(active);
+            return false;
         }
         let progress = active.job.progress;
         log::info!(
@@ -221,8 +248,7 @@ impl Queue {
             progress.failed
         );
         self.show_jobs();
-        let event = Event::JobUpdated(active.job.event());
-        self.parts.events.publish(event, audience(active.folder()));
+        publish(&self.parts.events, &active.job);
         true
     }
 
@@ -235,9 +261,7 @@ impl Queue {
         match self.parts.store.job(id) {
             Ok(Some(job)) => {
                 log::info!("job cancelled before it began id={id}");
-                self.parts
-                    .events
-                    .publish(Event::JobUpdated(job.event()), Audience::Everyone);
+                publish(&self.parts.events, &job);
             }
             Ok(None) => {}
             Err(error) => self.trouble_with_store(&error),
@@ -250,4 +274,11 @@ impl Queue {
             active.done(id, failed);
         }
     }
+}
+
+fn publish(events: &Broadcaster, job: &Job) {
+    events.publish(
+        Event::JobUpdated(job.event()),
+        audience(job.folder.as_deref()),
+    );
 }

@@ -33,6 +33,23 @@ fn an_empty_file_gives_the_defaults() {
 }
 
 #[test]
+fn an_address_that_another_takes_along_is_not_listened_on_twice() {
+    let config = Desk::new()
+        .file(
+            r#"listen = ["0.0.0.0:5000", "127.0.0.1:5000", "[::]:5000", "127.0.0.1:5001", "127.0.0.1:5001"]
+            "#,
+        )
+        .unwrap();
+    let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen.len(), 2, "{listen:?}");
+    assert!(config.listen[0].ip().is_unspecified(), "{listen:?}");
+    assert_eq!(listen[1], "127.0.0.1:5001");
+    // The kernel gives each of these a port of its own.
+    let ports = "listen = [\"127.0.0.1:0\", \"0.0.0.0:0\"]\n";
+    assert_eq!(Desk::new().file(ports).unwrap().listen.len(), 2);
+}
+
+#[test]
 fn a_full_file_is_taken_as_written() {
     let desk = Desk::new();
     desk.directory("comics");
@@ -118,7 +135,7 @@ timeout_s = 1.5
 [access]
 allow = ["10.0.0.0/33", "wlan"]
 hosts = ["http://media"]
-token = "secret"
+token = "top secret"
 "#,
     );
     let expected = [
@@ -138,7 +155,7 @@ token = "secret"
         "DESK/shelfcast.toml:18: access.allow: \"10.0.0.0/33\" is no block: behind the `/` stands a number from 0 to 32",
         "DESK/shelfcast.toml:18: access.allow: \"wlan\" is no address, did you mean `lan`? (write \"lan\", \"any\", an address such as \"192.168.1.7\", or a block such as \"10.8.0.0/24\" or \"fd00::/8\")",
         "DESK/shelfcast.toml:19: access.hosts: \"http://media\" is no host name: write the name alone, such as \"media.example\", without `http://` and port (what is not ASCII in its `xn--` form)",
-        "DESK/shelfcast.toml:20: access.token: a token has at least 8 letters, digits or signs and no space; `openssl rand -hex 16` makes a good one",
+        "DESK/shelfcast.toml:20: access.token: a token has letters, digits and signs of ASCII, and no space; `openssl rand -hex 16` makes a good one",
     ];
     assert_eq!(complaints, expected);
 }
@@ -299,6 +316,19 @@ fn a_secret_is_never_repeated() {
     assert!(!format!("{config:?}").contains("hush-hush"));
     let complaints = Desk::new().complaints("[access]\ntoken = \"hush me\"\n");
     assert!(!complaints.join("").contains("hush"), "{complaints:?}");
+}
+
+#[test]
+fn a_short_token_is_taken_and_warned_of() {
+    let config = Desk::new().file("[access]\ntoken = \"secret\"\n").unwrap();
+    assert_eq!(config.access.token.as_deref(), Some("secret"));
+    let warnings = config.warnings();
+    let said = |warning: &String| warning.contains("soon guessed") && !warning.contains("secret");
+    assert!(warnings.iter().any(said), "{warnings:?}");
+    let long = Desk::new()
+        .file("[access]\ntoken = \"correct-horse\"\n")
+        .unwrap();
+    assert!(!long.warnings().iter().any(said));
 }
 
 proptest! {

@@ -71,15 +71,15 @@ fn the_drop_in_opens_folders_for_processors_alone() {
     };
     assert!(!drop_in(watched).contains("ReadWritePaths="));
     assert!(!drop_in(watched).contains("UMask="));
-    assert!(!drop_in(watched).contains("TasksMax="));
+    assert!(!drop_in(watched).contains("LimitNOFILE="));
     let written = drop_in(&format!(
         "{watched}[[processor]]\nname = \"tag\"\ncommand = [\"true\"]\n"
     ));
     assert!(written.contains("[Service]\n"), "{written}");
     assert!(written.contains("ReadWritePaths="), "{written}");
     assert!(written.contains("UMask=0022"), "{written}");
-    let crowded = drop_in("[limits]\nclients = 5000\n");
-    assert!(crowded.contains("TasksMax=15000"), "{crowded}");
+    let crowded = drop_in("[limits]\nclients = 20000\n");
+    assert!(crowded.contains("LimitNOFILE=22048"), "{crowded}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 // The connection: restarts, proxies that buffer, polling and back.
 
 import assert from "node:assert/strict";
-import { test, until } from "../lib/harness.mjs";
+import { patientTest as test, until } from "../lib/harness.mjs";
 import { Proxy } from "../lib/proxy.mjs";
 
 test("a restart of the server is survived, and what came meanwhile is shown", async ({ shelf, browser }) => {
@@ -10,6 +10,7 @@ test("a restart of the server is survived, and what came meanwhile is shown", as
   await tab.row("a.cbz");
   await nas.down();
   await until("a state that is not live", async () => (await tab.page.getAttribute("#live", "data-state")) !== "live");
+  await until("when it tries again", async () => /^Reconnecting in [1-5] s$/.test(await tab.text("#live-text")));
   assert.ok(tab.console.some((line) => line === "warning: SSE: Connection error, will retry in 5s"), tab.console.join("\n"));
   await nas.add({ "comics/b.cbz": "b" });
   tab.requests.length = 0;
