@@ -117,6 +117,7 @@ impl Appliance {
             state: config.state.clone(),
             folders: config.folders.clone(),
             poll: config.watch.poll,
+            whole_again: library::WHOLE_AGAIN,
             automatic: config.processing.automatic,
         };
         let (library, work) =

@@ -44,6 +44,11 @@ use crate::watch::Watch;
 /// Commands under way; who asks waits while it is full.
 const COMMANDS: usize = 256;
 
+/// How long a write that nobody tells of stays unseen at most, once files of the folder change: one
+/// through a name that is outside or ignored, or by way of memory after the file was closed. No clock
+/// starts the reading, since it would wake a disk that sleeps: a change has just done so.
+pub const WHOLE_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What the library needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -53,6 +58,8 @@ pub struct Settings {
     pub folders: Vec<FolderConfig>,
     /// Longest time between two looks at a directory that is polled.
     pub poll: Duration,
+    /// A folder is read whole again at the first change after so long; see [`WHOLE_AGAIN`].
+    pub whole_again: Duration,
     /// Automatic work is on, unless it was switched while the service ran.
     pub automatic: bool,
 }
@@ -157,6 +164,7 @@ impl Library {
             work,
             barrier_directory,
             poll: settings.poll,
+            whole_again: settings.whole_again,
             folders: settings.folders.into_iter().map(kept).collect(),
         });
         keeper.load()?;
@@ -299,6 +307,7 @@ fn kept(folder: FolderConfig) -> KeptFolder {
         root_info: None,
         away: None,
         left_behind: Vec::new(),
+        read_at: None,
         polled_because: None,
         unreadable: std::collections::BTreeMap::new(),
         unmounted: std::collections::BTreeMap::new(),

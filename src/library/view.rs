@@ -37,17 +37,28 @@ pub struct Counts {
 impl Counts {
     /// Counts one entry in.
     pub(crate) fn add(&mut self, status: Status, duplicate: bool) {
-        self.all += 1;
-        *self.of(status) += 1;
-        self.duplicate += u64::from(duplicate);
+        self.add_many(status, duplicate, 1);
     }
 
     /// Counts one entry out.
     pub(crate) fn subtract(&mut self, status: Status, duplicate: bool) {
-        self.all = self.all.saturating_sub(1);
+        self.subtract_many(status, duplicate, 1);
+    }
+
+    /// Counts entries in that are alike.
+    pub(crate) fn add_many(&mut self, status: Status, duplicate: bool, number: u64) {
+        self.all += number;
+        *self.of(status) += number;
+        self.duplicate += if duplicate { number } else { 0 };
+    }
+
+    /// Counts entries out that are alike.
+    pub(crate) fn subtract_many(&mut self, status: Status, duplicate: bool, number: u64) {
+        self.all = self.all.saturating_sub(number);
         let of = self.of(status);
-        *of = of.saturating_sub(1);
-        self.duplicate = self.duplicate.saturating_sub(u64::from(duplicate));
+        *of = of.saturating_sub(number);
+        let duplicates = if duplicate { number } else { 0 };
+        self.duplicate = self.duplicate.saturating_sub(duplicates);
     }
 
     /// Adds another count.

@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::helper::{Follower, Shelf, disk, has_tool, pause};
+use crate::helper::{Arrangement, Follower, Shelf, disk, has_tool, pause};
 
 /// splitmix64 (Steele, Lea, Flood 2014): small, and good enough to choose file names.
 struct Chance(u64);
@@ -111,8 +111,8 @@ impl Vandal {
         self.may_write(&path).then_some(path)
     }
 
-    /// Tells whether a file may be written, if there is one: it must be seen which names it has. Those
-    /// that are outside, or in a directory that is ignored, are told by nobody.
+    /// Tells whether a file may be written, if there is one: all its names must be those of entries. A
+    /// write through one that is outside or ignored is told by nobody, or may be.
     fn may_write(&self, path: &Path) -> bool {
         let Ok(there) = std::fs::metadata(path) else {
             return true;
@@ -129,17 +129,19 @@ impl Vandal {
         there.nlink() == 1 || self.all(false).iter().filter(seen).count() as u64 == there.nlink()
     }
 
-    /// Tells whether no directory above a path is ignored.
+    /// Tells whether a path is that of an entry, so that the index knows which file it was even if it goes
+    /// before anybody looks.
     fn is_seen(&self, path: &Path) -> bool {
         let selection = shelfcast::glob::Selection::default();
         let folder = self.folders.iter().find(|folder| path.starts_with(folder));
-        let below = folder.and_then(|folder| path.strip_prefix(folder).ok()?.parent());
-        below.is_some_and(|below| {
-            let mut above = below
-                .ancestors()
-                .filter(|above| !above.as_os_str().is_empty());
-            above.all(|above| selection.enters(above.as_os_str().as_bytes()))
-        })
+        let Some(below) = folder.and_then(|folder| path.strip_prefix(folder).ok()) else {
+            return false;
+        };
+        let mut above = below.ancestors().skip(1);
+        let entered = above.all(|above| {
+            above.as_os_str().is_empty() || selection.enters(above.as_os_str().as_bytes())
+        });
+        entered && selection.is_entry(below.as_os_str().as_bytes())
     }
 
     /// Writes a file, if it may.
@@ -476,8 +478,12 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-#[expect(clippy::print_stderr, reason = "the seed, wherever this fails")]
 fn run(kinds: &[Service]) {
+    run_with(kinds, |arranged| arranged);
+}
+
+#[expect(clippy::print_stderr, reason = "the seed, wherever this fails")]
+fn run_with(kinds: &[Service], arrange: impl Fn(Arrangement) -> Arrangement) {
     let time = Duration::from_secs(variable("SHELF_DISORDER_S").unwrap_or(6));
     let started = Instant::now();
     let mut seed = variable("SHELF_SEED").unwrap_or_else(|| {
@@ -486,7 +492,8 @@ fn run(kinds: &[Service]) {
     });
     while started.elapsed() < time {
         eprintln!("SHELF_SEED={seed}");
-        let mut shelf = Shelf::with(["comics/n1", "comics/n2/n3", "music/n4"]).start();
+        let arranged = Shelf::with(["comics/n1", "comics/n2/n3", "music/n4"]);
+        let mut shelf = arrange(arranged).start();
         let mut vandal = Vandal::new(seed, &shelf);
         let mut follower = shelf.follow();
         for _ in 0..12 {
@@ -511,6 +518,14 @@ fn after_disorder_while_the_service_is_halted_too() {
 #[test]
 fn after_disorder_while_the_service_is_killed_too() {
     run(&[Service::Runs, Service::IsKilled]);
+}
+
+#[test]
+fn after_disorder_where_little_can_be_watched() {
+    let limit = "echo 4 > /proc/sys/user/max_inotify_watches; exec \"$0\" \"$@\"";
+    run_with(&[Service::Runs, Service::IsKilled], |arranged| {
+        arranged.within(["unshare", "-Ur", "sh", "-c", limit])
+    });
 }
 
 #[test]

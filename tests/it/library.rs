@@ -1,5 +1,13 @@
 //! The index: ids that stay with their files, and a list that equals the disk.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
+use std::time::Duration;
+
+use shelfcast::config::FolderConfig;
+use shelfcast::events::Broadcaster;
+use shelfcast::library::{Library, Settings};
+
 use crate::helper::Shelf;
 
 #[test]
@@ -65,4 +73,40 @@ fn what_lies_at_one_end_of_an_order_is_found_in_order() {
         }
     }
     assert_eq!(shelf.find("status=unprocessed&folder=music").total, 2500);
+}
+
+/// Writes to a file by a name outside of its folder, and changes another in it; returns the bytes that
+/// the library then knows of.
+fn bytes_after_a_write_that_nobody_tells(whole_again: Duration) -> u64 {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("comics");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("a"), "1").unwrap();
+    std::fs::hard_link(folder.join("a"), directory.path().join("outside")).unwrap();
+    let settings = Settings {
+        state: directory.path().join("state"),
+        folders: vec![FolderConfig {
+            path: folder.clone(),
+            name: "comics".to_owned(),
+            include: Vec::new(),
+            ignore: Vec::new(),
+        }],
+        poll: Duration::from_secs(60),
+        whole_again,
+        automatic: false,
+    };
+    let events = Broadcaster::start(shelfcast::events::Settings::default()).unwrap();
+    let (library, _work) = Library::start(settings, events).unwrap();
+    library.sync(Duration::from_secs(30)).unwrap();
+    std::fs::write(directory.path().join("outside"), "12345").unwrap();
+    std::fs::write(folder.join("b"), "2").unwrap();
+    library.sync(Duration::from_secs(30)).unwrap();
+    library.stats().bytes
+}
+
+#[test]
+fn a_write_that_nobody_tells_is_found_when_the_folder_is_read_whole_again() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    assert_eq!(bytes_after_a_write_that_nobody_tells(day), 1 + 1);
+    assert_eq!(bytes_after_a_write_that_nobody_tells(Duration::ZERO), 5 + 1);
 }

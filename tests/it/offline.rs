@@ -362,6 +362,55 @@ fn a_disk_that_hangs_is_offline_and_holds_up_nobody() {
 }
 
 #[test]
+fn a_stick_whose_inode_numbers_change_keeps_its_entries() {
+    let tools = ["mkfs.exfat", "mount.exfat-fuse", "losetup"];
+    if !is_root() || !tools.into_iter().all(has_tool) {
+        return;
+    }
+    if !Path::new("/dev/fuse").exists() {
+        crate::helper::skip("FUSE does not work here");
+        return;
+    }
+    in_private_mounts(|| {
+        let arranged = Shelf::empty("comics").config("[watch]\npoll_s = 1\n");
+        let image = arranged.directory().join("stick");
+        std::fs::File::create(&image)
+            .unwrap()
+            .set_len(16 << 20)
+            .unwrap();
+        run("mkfs.exfat", &[text(&image)]);
+        let at = arranged.path("comics");
+        let plug_in = || {
+            let device = run("losetup", &["-f", "--show", text(&image)]);
+            run("mount.exfat-fuse", &[device.trim(), text(&at)]);
+            run("losetup", &["-d", device.trim()]); // when it is unmounted
+        };
+        plug_in();
+        let shelf = arranged.file("comics/a/1").file("comics/2").start();
+        shelf.wait("both are processed", || {
+            shelf.find("status=processed").total == 2
+        });
+        let before = facts(&shelf);
+        unmount(&at);
+        shelf.eventually_folder_is("comics", "offline");
+        plug_in();
+        // The numbers are given in the order in which somebody looks.
+        std::fs::metadata(at.join("2")).unwrap();
+        shelf.eventually_folder_is("comics", "degraded");
+        shelf.assert_equals_disk();
+        assert_eq!(facts(&shelf), before);
+        shelf.write("comics/a/3", "x");
+        shelf.remove("comics/2");
+        shelf.rename("comics/a/1", "comics/b");
+        assert_eq!(
+            shelf.assert_equals_disk().paths(),
+            ["comics/a/3", "comics/b"]
+        );
+        unmount(&at);
+    });
+}
+
+#[test]
 fn errors_in_reading_are_no_deletions() {
     if !has_tool("strace") || !is_root() {
         return;

@@ -1,11 +1,12 @@
 //! Stopping, dying and starting again; and a state directory that fails.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::helper::mounts::{in_private_mounts, mount_memory_of};
-use crate::helper::{Shelf, has_tool, is_root, pause, wait_until};
+use crate::helper::{Shelf, has_tool, is_root, pause, skip, wait_until};
 
 #[test]
 fn what_changed_while_it_was_off_is_found_with_its_ids() {
@@ -243,4 +244,56 @@ fn a_folder_taken_out_of_the_configuration_goes_with_its_entries() {
     let files = shelf.files();
     assert_eq!((files.total, files.paths()), (1, vec!["comics/1"]));
     assert_eq!(shelf.find("search=2").total, 0);
+}
+
+#[test]
+fn a_clock_that_jumps_changes_nothing() {
+    let library = Path::new("/usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
+    let library = library.join("faketime/libfaketimeMT.so.1");
+    if !library.exists() {
+        skip("faketime is not installed");
+        return;
+    }
+    let arranged = Shelf::with(["comics/1", "comics/2"]);
+    let clock = arranged.directory().join("clock");
+    let set = |to: &str| std::fs::write(&clock, to).unwrap();
+    set("+0");
+    let mut shelf = arranged
+        .env("LD_PRELOAD", library.to_str().unwrap())
+        .env("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap())
+        .env("FAKETIME_NO_CACHE", "1")
+        // No clock of the kernel for intervals ever jumps.
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .env("DONT_FAKE_MONOTONIC", "1")
+        .start();
+    let mut follower = shelf.follow();
+    let stream = shelf.stream();
+    let before = shelf.files();
+    for (round, to) in ["+3650d", "-3650d", "+1d", "-20000d", "+0"]
+        .into_iter()
+        .enumerate()
+    {
+        set(to);
+        shelf.write(&format!("comics/new{round}"), "x");
+        shelf.rename("comics/1", "comics/renamed");
+        shelf.write("comics/2.new", "saved");
+        shelf.rename("comics/2.new", "comics/2");
+        let last = shelf.sync();
+        let files = shelf.assert_equals_disk();
+        assert_eq!(files.id("comics/renamed"), before.id("comics/1"), "{to}");
+        assert_eq!(files.id("comics/2"), before.id("comics/2"), "{to}");
+        assert_eq!(follower.list_at(&last).len(), files.len(), "{to}");
+        shelf.rename("comics/renamed", "comics/1");
+        shelf.wait("all are processed", || {
+            shelf.find("status=processed").len() == files.len()
+        });
+        if round == 2 {
+            shelf.kill9();
+            shelf.start_again();
+            follower.reconnect(shelf.address());
+            shelf.assert_equals_disk();
+        }
+    }
+    let jumped = |event: &crate::helper::stream::Event| event.timestamp > 2_000_000_000.0;
+    assert!(stream.events().iter().any(jumped), "the clock did not jump");
 }

@@ -134,12 +134,23 @@ fn a_moved_directory_reports_under_its_new_name_at_once() {
 #[test]
 fn a_directory_moved_to_another_folder_keeps_its_ids() {
     let shelf = Shelf::with(["comics/a/1", "comics/a/b/2", "music/3"]).start();
-    let before = shelf.files().ids();
-    shelf.rename("comics/a", "music/a");
-    shelf.eventually("it is there", |files| files.all_below("music"));
-    assert_eq!(shelf.assert_equals_disk().ids(), before);
-    assert_eq!(shelf.find("folder=comics").total, 0);
-    assert_eq!(shelf.find("folder=music").total, 3);
+    for more in [0, 60] {
+        for number in 0..more {
+            shelf.write(&format!("comics/a/b/more{number}"), "x");
+        }
+        shelf.wait("all are processed", || {
+            shelf.find("status=processed").total == 3 + more
+        });
+        let before = shelf.files();
+        shelf.rename("comics/a", "music/a");
+        shelf.eventually("it is there", |files| files.all_below("music"));
+        assert_eq!(shelf.assert_equals_disk().ids(), before.ids());
+        assert_eq!(shelf.find("folder=comics").total, 0);
+        assert_eq!(shelf.find("folder=music").counts, before.counts);
+        shelf.rename("music/a", "comics/a");
+        shelf.eventually("it is back", |files| files.has("comics/a/1"));
+        assert_eq!(shelf.assert_equals_disk().ids(), before.ids());
+    }
 }
 
 #[test]

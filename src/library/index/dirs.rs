@@ -78,6 +78,28 @@ impl Index {
         Ok(())
     }
 
+    /// Hands status, "is a duplicate", number and bytes of the entries in `dir` that are alike to `take`.
+    pub(crate) fn each_count(
+        &self,
+        dir: DirId,
+        mut take: impl FnMut(Status, bool, u64, u64),
+    ) -> Result<(), IndexError> {
+        let sql = "SELECT status, duplicate_of IS NOT NULL, count(*), sum(size) FROM entry
+                   WHERE dir = ?1 GROUP BY 1, 2";
+        let mut rows = self.connection.prepare_cached(sql)?;
+        let mut rows = rows.query(params![dir.0])?;
+        while let Some(row) = rows.next()? {
+            let (number, bytes): (i64, i64) = (row.get(2)?, row.get(3)?);
+            take(
+                status_from(row.get(0)?),
+                row.get(1)?,
+                number.cast_unsigned(),
+                bytes.cast_unsigned(),
+            );
+        }
+        Ok(())
+    }
+
     /// Returns the entries that have `status`.
     pub(crate) fn entries_by_status(&self, status: Status) -> Result<Vec<EntryRow>, IndexError> {
         let sql = format!("SELECT {COLUMNS} FROM entry WHERE status = ?1");

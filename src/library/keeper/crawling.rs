@@ -1,8 +1,10 @@
 //! Reading whole directories: what is asked of the crawler, and what its answers mean.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::folders::Folder;
 use super::looks::Looks;
 use super::tasks::{Flight, Task};
 use super::{Crawl, Keeper};
@@ -31,12 +33,43 @@ impl Keeper {
             return;
         }
         self.begin_crawl(true);
+        for folder in &mut self.folders {
+            folder.read_at = Some(Instant::now());
+        }
         for root in roots {
             self.tasks.add(Task {
                 dir: root,
                 recursive: true,
                 unless_changed: changed_first,
             });
+        }
+    }
+
+    /// Reads each folder whole again that something has changed in and that was last read long ago.
+    pub(super) fn read_whole_again(&mut self, changes: &Looks) {
+        let now = Instant::now();
+        let is_due = |folder: &Folder| {
+            let read_at = folder.read_at.filter(|_| folder.root_info.is_some());
+            read_at.is_some_and(|at| now.duration_since(at) >= self.whole_again)
+        };
+        let due: Vec<usize> = (0..self.folders.len())
+            .filter(|index| is_due(&self.folders[*index]))
+            .collect();
+        if due.is_empty() {
+            return;
+        }
+        let view = self.shared.read();
+        let changed: HashSet<usize> = changes
+            .directories()
+            .filter_map(|dir| Some(view.tree.get(dir)?.folder))
+            .collect();
+        drop(view);
+        for index in due.into_iter().filter(|index| changed.contains(index)) {
+            let folder = &mut self.folders[index];
+            folder.read_at = Some(now);
+            let root = folder.root;
+            self.begin_crawl(self.folders.len() == 1);
+            self.read_again(root, true);
         }
     }
 

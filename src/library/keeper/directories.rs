@@ -109,11 +109,18 @@ impl Keeper {
         let (Some(before), Some(after)) = (before, after) else {
             return Ok(());
         };
-        if before == after && number > MOST_ENTRIES as u64 {
+        if before != after {
+            for dir in &below {
+                self.count_over(*dir, before, after)?;
+            }
+        }
+        if number > MOST_ENTRIES as u64 {
             self.delta.note_many(number, after);
-        } else if number > 0 {
-            for below in below {
-                self.entries_moved(below, before, after)?;
+        } else {
+            for dir in below {
+                self.index.each_in(dir, |_, id, _| {
+                    self.delta.note(id, Difference::Changed, after)
+                })?;
             }
         }
         self.delta.folders.insert(before);
@@ -134,28 +141,20 @@ impl Keeper {
         folder.is_some_and(|folder| *folder.selection == Selection::default())
     }
 
-    /// Tells of the entries in `dir`, whose paths changed with a directory above.
-    fn entries_moved(&mut self, dir: DirId, before: usize, after: usize) -> Result<(), IndexError> {
-        let mut ids = Vec::new();
-        self.index.each_in(dir, |_, id, _| ids.push(id))?;
-        for id in ids {
-            if before != after
-                && let Some(row) = self.index.entry(id)?
-            {
+    /// Counts the entries in `dir`, which has moved to another folder, for that one.
+    fn count_over(&self, dir: DirId, before: usize, after: usize) -> Result<(), IndexError> {
+        self.index
+            .each_count(dir, |status, is_duplicate, number, bytes| {
                 let mut view = self.shared.write();
-                let duplicate = row.duplicate_of.is_some();
                 if let Some(folder) = view.folders.get_mut(before) {
-                    folder.counts.subtract(row.status, duplicate);
-                    folder.bytes = folder.bytes.saturating_sub(row.meta.size);
+                    folder.counts.subtract_many(status, is_duplicate, number);
+                    folder.bytes = folder.bytes.saturating_sub(bytes);
                 }
                 if let Some(folder) = view.folders.get_mut(after) {
-                    folder.counts.add(row.status, duplicate);
-                    folder.bytes += row.meta.size;
+                    folder.counts.add_many(status, is_duplicate, number);
+                    folder.bytes += bytes;
                 }
-            }
-            self.delta.note(id, Difference::Changed, after);
-        }
-        Ok(())
+            })
     }
 
     /// Removes a directory that is gone, with all that is below it: at once where that is little, else

@@ -47,6 +47,8 @@ pub(crate) struct Folder {
     pub(crate) away: Option<Away>,
     /// Threads that hang on its disk; until they are back nobody else asks it.
     pub(crate) left_behind: Vec<LeftBehind>,
+    /// When it was last begun to read all of it.
+    pub(crate) read_at: Option<Instant>,
     /// Why some directories are polled.
     pub(crate) polled_because: Option<String>,
     /// Directories that cannot be read, with their paths and why.
@@ -266,6 +268,7 @@ impl Keeper {
         let text = disk.to_text();
         folder.disk = Some(disk);
         folder.root_info = Some(root);
+        folder.read_at = Some(Instant::now());
         let (name, dir) = (folder.name.clone(), folder.root);
         self.index.set_folder_identity(&name, &text)?;
         let mut view = self.shared.write();

@@ -46,6 +46,10 @@ impl Looks {
         self.names.is_empty()
     }
 
+    pub(super) fn directories(&self) -> impl Iterator<Item = DirId> {
+        self.names.keys().copied()
+    }
+
     fn hint(&mut self, spot: Spot) -> &mut Hint {
         self.names
             .entry(spot.0)

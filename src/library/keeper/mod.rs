@@ -108,6 +108,7 @@ pub(crate) struct Keeper {
     /// Where barrier files are made.
     barrier_directory: PathBuf,
     poll: Duration,
+    whole_again: Duration,
 
     folders: Vec<Folder>,
     /// What was mounted when it was last looked.
@@ -189,6 +190,7 @@ pub(crate) struct Parts {
     pub(crate) work: Sender<()>,
     pub(crate) barrier_directory: PathBuf,
     pub(crate) poll: Duration,
+    pub(crate) whole_again: Duration,
     pub(crate) folders: Vec<Folder>,
 }
 
@@ -209,6 +211,7 @@ impl Keeper {
             work: parts.work,
             barrier_directory: parts.barrier_directory,
             poll: parts.poll,
+            whole_again: parts.whole_again,
             folders: parts.folders,
             mounts: mounts::table(),
             mounts_changed: false,
@@ -381,6 +384,7 @@ impl Keeper {
                 Change::Barrier(number) => barriers.push(number),
             }
         }
+        self.read_whole_again(&looks);
         self.look(looks)?;
         for waiter in &mut self.waiters {
             waiter.passed |= barriers.contains(&waiter.number);
