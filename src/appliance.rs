@@ -101,9 +101,10 @@ impl Appliance {
     /// # Errors
     /// See [`ApplianceError`]; what was started is stopped again.
     pub fn start(config: Config, passed: Vec<TcpListener>) -> Result<Appliance, ApplianceError> {
-        if let Err(error) = http::socket::raise_descriptor_limit() {
+        let descriptors = http::socket::raise_descriptor_limit().unwrap_or_else(|error| {
             log::warn!("fewer clients can connect, the limit of descriptors stays low: {error}");
-        }
+            None
+        });
         let listeners = if passed.is_empty() {
             bind(&config.listen)?
         } else {
@@ -121,6 +122,7 @@ impl Appliance {
         let (library, work) =
             Library::start(settings, events.clone()).map_err(ApplianceError::Library)?;
         let library = Arc::new(library);
+        metrics.add(Arc::clone(&library) as _);
         let settings = ProcessingConfig {
             automatic: library.is_enabled(),
             ..config.processing.clone()
@@ -151,7 +153,7 @@ impl Appliance {
             metrics,
         };
         let settings = ServerSettings {
-            clients: config.limits.clients,
+            clients: clients_within(config.limits.clients, descriptors),
             clients_per_address: config.limits.clients_per_address,
             ..ServerSettings::default()
         };
@@ -231,6 +233,26 @@ impl Drop for Appliance {
     fn drop(&mut self) {
         self.stop_parts();
     }
+}
+
+/// Descriptors that are no streams: the index, processors, and the answers to everybody else.
+const DESCRIPTORS_KEPT: u64 = 48;
+
+/// Returns how many streams may be open, so that the page is still served when they all are: beyond
+/// it a client is told to come again, where descriptors that run out would only cut it off.
+fn clients_within(wanted: usize, descriptors: Option<u64>) -> usize {
+    let Some(descriptors) = descriptors else {
+        return wanted; // there is no limit
+    };
+    let room = descriptors.saturating_sub(DESCRIPTORS_KEPT).max(1);
+    let clients = usize::try_from(room).map_or(wanted, |room| wanted.min(room));
+    if clients < wanted {
+        log::warn!(
+            "no more than {clients} event streams at once: this process may have {descriptors} \
+             descriptors; hint: ulimit -n, or LimitNOFILE= of the service"
+        );
+    }
+    clients
 }
 
 fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ApplianceError> {

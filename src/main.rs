@@ -9,6 +9,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use shelfcast::appliance::{Appliance, ApplianceError};
 use shelfcast::config::{self, Command, Config, ConfigErrors};
 use shelfcast::logging::{self, Logging, LoggingError};
+use shelfcast::processing;
 use shelfcast::signals::{Signal, Signals};
 use shelfcast::systemd::{self, Notifier};
 use shelfcast::thread::{self, Handle};
@@ -33,7 +34,7 @@ fn run() -> Result<(), Fatal> {
     let command = config::from_args()?;
     let config = match command {
         Command::Serve(config) => config,
-        other => return print(&other.report().unwrap_or_default()),
+        other => return Ok(print(&other.report().unwrap_or_default())?),
     };
     share_one_heap();
     let logging = logging::init(&config.log)?;
@@ -42,6 +43,7 @@ fn run() -> Result<(), Fatal> {
     let env = |name: &str| std::env::var_os(name);
     let manager = Notifier::new(&env);
     let passed = systemd::listen_fds(&env)?;
+    processing::adopt_orphans()?; // our children are the owner's processors, and no others
     let appliance = Appliance::start(config.clone(), passed)?;
     log::info!(
         "started version={} state={:?} folders={} open={}",
@@ -50,7 +52,9 @@ fn run() -> Result<(), Fatal> {
         config.folders.len(),
         appliance.url()
     );
-    print(&format!("open {}\n", appliance.url()))?;
+    if let Err(error) = print(&format!("open {}\n", appliance.url())) {
+        log::warn!("nobody reads standard output, the address is in the log: {error}");
+    }
     manager.ready(&format!("serving {}", appliance.url()));
     let interval = systemd::watchdog_interval(&env);
     let mut current = config;
@@ -137,11 +141,10 @@ fn warn_of(config: &Config) {
     }
 }
 
-fn print(text: &str) -> Result<(), Fatal> {
+fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(Fatal::System)
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// Why the process ends other than well.

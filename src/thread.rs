@@ -1,6 +1,6 @@
 //! Threads with a name, a stated stack and an owner.
 //!
-//! The promise: whoever drops a [`Handle`] has joined its thread. A thread is told to end by
+//! The promise: whoever drops a [`Handle`] has joined its thread, unless it was [detached](Handle::detach). A thread is told to end by
 //! closing its channel, so a struct lists its sender *before* its handle (fields drop in order).
 
 use std::thread::{Builder, JoinHandle};
@@ -37,6 +37,11 @@ impl Handle {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Lets go of the thread without joining it: for one that hangs in the kernel, where nothing ends it.
+    pub fn detach(mut self) {
+        drop(self.thread.take());
     }
 }
 

@@ -221,6 +221,11 @@ impl Door {
                 return;
             }
         }
+        if !connection.unread.first().copied().is_some_and(head::begins) {
+            // TLS, most likely: a browser that tries HTTPS first comes back without it, once this ends.
+            drop(self.take(key));
+            return;
+        }
         if had == 0 {
             // The first byte of a request: from here on the clock of the head runs.
             self.deadlines.remove(&(waiting.deadline, key));

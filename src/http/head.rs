@@ -283,6 +283,11 @@ fn count(headers: &[(String, String)], name: &str) -> usize {
     headers.iter().filter(|(key, _)| key == name).count()
 }
 
+/// Tells whether a head can begin with `byte`: with a method, or the end of a body before it.
+pub(super) fn begins(byte: u8) -> bool {
+    is_token(byte) || matches!(byte, b'\r' | b'\n')
+}
+
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

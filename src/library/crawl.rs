@@ -6,14 +6,15 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::io::Errno;
 
+use super::apart::{Apart, LeftBehind, Pulse, Stillness};
 use super::disk::{self, DirMeta, Listing};
 use super::tree::{Coverage, DirId, Identity};
 use crate::glob::Selection;
-use crate::thread;
 use crate::watch::{Watch, WatchError};
 
 /// Directories asked for and not yet taken back. Both channels have this bound, and the owner asks
@@ -93,47 +94,65 @@ pub(crate) struct Covered {
 /// The crawling thread.
 #[derive(Debug)]
 pub(crate) struct Crawler {
-    // Closing `requests` ends the thread, which is joined when `_thread` is dropped after it.
-    requests: Sender<Request>,
+    watch: Arc<Watch>,
+    apart: Apart,
+    stillness: Stillness,
+    outbox: Sender<Read>,
     results: Receiver<Read>,
-    _thread: thread::Handle,
 }
 
 impl Crawler {
     pub(crate) fn start(watch: Arc<Watch>) -> std::io::Result<Crawler> {
-        let (requests, inbox) = bounded::<Request>(IN_FLIGHT);
-        let (outbox, results) = bounded(IN_FLIGHT);
         // The list buffer is 32 KiB of the stack.
-        let thread = thread::spawn("crawl", 192 * 1024, move || {
-            for request in inbox {
-                let answer = Read {
-                    dir: request.dir,
-                    serial: request.serial,
-                    outcome: read(&request, &watch),
-                };
-                if outbox.send(answer).is_err() {
-                    return; // the owner has gone
-                }
-            }
-        })?;
+        let apart = Apart::start("crawl", 192 * 1024, IN_FLIGHT)?;
+        let (outbox, results) = bounded(IN_FLIGHT);
         Ok(Crawler {
-            requests,
+            watch,
+            stillness: apart.stillness(),
+            apart,
+            outbox,
             results,
-            _thread: thread,
         })
     }
 
     /// Asks for a directory; at most [`IN_FLIGHT`] may be under way.
     pub(crate) fn ask(&self, request: Request) -> bool {
-        self.requests.try_send(request).is_ok()
+        let (watch, outbox) = (Arc::clone(&self.watch), self.outbox.clone());
+        self.apart.begin(move |pulse| {
+            let answer = Read {
+                dir: request.dir,
+                serial: request.serial,
+                outcome: read(&request, &watch, pulse),
+            };
+            // There is room for all that are under way; the owner may have gone.
+            if outbox.try_send(answer).is_err() {
+                log::debug!("nobody waits for a directory any more");
+            }
+        })
     }
 
     pub(crate) fn results(&self) -> &Receiver<Read> {
         &self.results
     }
+
+    /// Returns since when the disk that is being read has not answered, where something is being read.
+    pub(crate) fn still_since(&mut self) -> Instant {
+        self.stillness.since()
+    }
+
+    /// Leaves behind what is being read; nothing that was asked for will be answered.
+    ///
+    /// # Errors
+    /// The kernel has no thread to go on with.
+    pub(crate) fn leave(&mut self) -> std::io::Result<LeftBehind> {
+        let left = self.apart.leave()?;
+        (self.outbox, self.results) = bounded(IN_FLIGHT);
+        self.stillness = self.apart.stillness();
+        Ok(left)
+    }
 }
 
-fn read(request: &Request, watch: &Watch) -> Outcome {
+fn read(request: &Request, watch: &Watch, pulse: &Pulse) -> Outcome {
     let names: Vec<&[u8]> = request.names.iter().map(|name| &**name).collect();
     let fd = match disk::open_directory(&request.root, &names) {
         Ok(fd) => fd,
@@ -157,6 +176,7 @@ fn read(request: &Request, watch: &Watch) -> Outcome {
     let stem = path.len();
     let path = std::cell::RefCell::new(path);
     let listing = disk::list(fd.as_fd(), |name, directory| {
+        pulse.beat();
         let mut path = path.borrow_mut();
         path.truncate(stem);
         path.extend_from_slice(name);

@@ -8,11 +8,13 @@ use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags};
 use rustix::io::Errno;
 
+use super::crawl::Expected;
 use super::tree::Identity;
 
 /// What is at a name.
@@ -90,6 +92,45 @@ fn open_piece(at: Option<&OwnedFd>, path: &[u8], flags: OFlags) -> Result<OwnedF
     }
 }
 
+/// Names to look at in one directory, which must be the one meant.
+#[derive(Debug)]
+pub(crate) struct Sight {
+    pub(crate) root: Arc<PathBuf>,
+    /// The directory, below the root.
+    pub(crate) path: Vec<Box<[u8]>>,
+    pub(crate) expected: Expected,
+    pub(crate) names: Vec<Box<[u8]>>,
+}
+
+/// What is at the names of a [`Sight`], in their order, and what the directory itself is.
+pub(crate) struct Sighted {
+    pub(crate) meta: DirMeta,
+    pub(crate) found: Vec<Result<Option<Found>, Errno>>,
+}
+
+impl Sight {
+    /// Looks; `None` if another directory is at the path. `beat` is called after each answer.
+    ///
+    /// # Errors
+    /// The directory cannot be opened.
+    pub(crate) fn look(&self, beat: impl Fn()) -> Result<Option<Sighted>, Errno> {
+        let path: Vec<&[u8]> = self.path.iter().map(|name| &**name).collect();
+        let fd = open_directory(&self.root, &path)?;
+        beat();
+        let meta = look_at_directory(fd.as_fd())?;
+        if !self.expected.admits(&meta) {
+            return Ok(None);
+        }
+        let found = self.names.iter().map(|name| {
+            let found = look(fd.as_fd(), name);
+            beat();
+            found
+        });
+        let found = found.collect();
+        Ok(Some(Sighted { meta, found }))
+    }
+}
+
 /// Looks at the open directory itself.
 pub(crate) fn look_at_directory(fd: BorrowedFd<'_>) -> Result<DirMeta, Errno> {
     match stat(fd, c"", AtFlags::EMPTY_PATH)? {
@@ -103,7 +144,10 @@ pub(crate) fn look_at_directory(fd: BorrowedFd<'_>) -> Result<DirMeta, Errno> {
 ///
 /// # Errors
 /// It cannot be told, for example for an I/O error: never to be taken for "nothing".
-pub(crate) fn look(fd: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Found>, Errno> {
+fn look(fd: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Found>, Errno> {
+    if name.contains(&b'/') {
+        return Ok(None); // the name of a directory that is leaving the index
+    }
     let mut buffer = [0; 256];
     // Names come from the kernel, so they hold no NUL and are no longer than 255 bytes.
     let Some(target) = buffer.get_mut(..name.len()) else {

@@ -26,6 +26,8 @@ pub(crate) struct DiskIdentity {
     file_system: (u64, u64),
     /// The topmost directory of the file system, made when the disk was formatted.
     top: Identity,
+    /// Where it is mounted, as far as can be seen; says nothing of which disk it is.
+    mounted_at: Option<String>,
 }
 
 /// A folder's root as it was found.
@@ -48,12 +50,16 @@ pub(crate) enum Away {
     Missing,
     /// Something that is no directory is there.
     NotADirectory,
+    /// Its own file system is not mounted; what is there is the mount point.
+    Unmounted,
     /// Another file system is there.
     Another,
     /// The directory cannot be opened, or its disk does not answer.
     Unreadable(Errno),
     /// The device has gone although it is still mounted.
     DeviceGone,
+    /// Whoever asks its disk anything waits in vain.
+    Silent,
 }
 
 impl Away {
@@ -63,9 +69,10 @@ impl Away {
         match self {
             Away::Missing => format!("{path} is missing: plug in or mount its disk"),
             Away::NotADirectory => format!("{path} is not a directory"),
-            Away::Another => format!(
-                "{path} is on another disk than before (its own is not mounted?): mount it, or accept the disk that is there"
-            ),
+            Away::Unmounted => format!("the disk of {path} is not mounted: mount it"),
+            Away::Another => {
+                format!("another disk is at {path}: mount its own, or accept the one that is there")
+            }
             Away::Unreadable(error) => format!(
                 "{path} cannot be read: {}; check its disk and its permissions",
                 std::io::Error::from(*error)
@@ -73,6 +80,9 @@ impl Away {
             Away::DeviceGone => {
                 format!("the disk of {path} was unplugged: plug it in and mount it")
             }
+            Away::Silent => format!(
+                "the disk of {path} does not answer: check its server or its driver, and the cable"
+            ),
         }
     }
 
@@ -105,11 +115,15 @@ pub(crate) fn look_at_root(path: &Path) -> Result<Root, Away> {
     let magic = i128::from(system.f_type).cast_unsigned() & 0xFFFF_FFFF;
     let magic = u64::try_from(magic).unwrap_or(0);
     let traits = Traits::of(magic);
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let Top { identity, above } = top_of(path, &meta);
+    let mounted_at = above.and_then(|above| real.ancestors().nth(above));
     Ok(Root {
         disk: DiskIdentity {
             uuid: uuid_of(meta.device),
             file_system: (magic, id),
-            top: top_of(path, &meta),
+            top: identity,
+            mounted_at: mounted_at.map(|path| path.to_string_lossy().into_owned()),
         },
         meta,
         must_poll: traits.must_poll,
@@ -137,6 +151,19 @@ impl DiskIdentity {
         }
     }
 
+    /// Says what it means that `now`, which is not this disk, is at the folder's path.
+    pub(crate) fn away(&self, now: &DiskIdentity) -> Away {
+        match (&self.mounted_at, &now.mounted_at) {
+            // Further up: nothing is mounted where it was.
+            (Some(before), Some(now))
+                if before != now && Path::new(before).starts_with(Path::new(now)) =>
+            {
+                Away::Unmounted
+            }
+            _ => Away::Another,
+        }
+    }
+
     /// Takes over what is known of the same disk, where udev has not told it yet.
     pub(crate) fn keep_uuid_of(&mut self, before: &DiskIdentity) {
         if self.uuid.is_none() {
@@ -147,18 +174,19 @@ impl DiskIdentity {
     /// Text form for the index.
     pub(crate) fn to_text(&self) -> String {
         format!(
-            "{} {} {} {} {}",
+            "{} {} {} {} {} {}",
             self.uuid.as_deref().unwrap_or("-"),
             self.file_system.0,
             self.file_system.1,
             self.top.ino,
-            self.top.born
+            self.top.born,
+            self.mounted_at.as_deref().unwrap_or_default()
         )
     }
 
     /// Reads the text form; `None` if it is none.
     pub(crate) fn from_text(text: &str) -> Option<DiskIdentity> {
-        let mut words = text.split(' ');
+        let mut words = text.splitn(6, ' '); // the last is a path
         let uuid = words.next().filter(|word| *word != "-").map(str::to_owned);
         Some(DiskIdentity {
             uuid,
@@ -167,6 +195,10 @@ impl DiskIdentity {
                 ino: words.next()?.parse().ok()?,
                 born: words.next()?.parse().ok()?,
             },
+            mounted_at: words
+                .next()
+                .filter(|path| !path.is_empty())
+                .map(str::to_owned),
         })
     }
 }
@@ -232,22 +264,33 @@ fn device_is_gone(device: u64) -> bool {
         && !Path::new(&format!("/sys/dev/block/{major}:{minor}")).exists()
 }
 
+/// The topmost directory of a file system.
+struct Top {
+    identity: Identity,
+    /// How many directories it is above the one that was asked about; unknown where it is out of sight.
+    above: Option<usize>,
+}
+
 /// Walks up from `path` while the device stays the same.
-fn top_of(path: &Path, meta: &disk::DirMeta) -> Identity {
-    let mut top = meta.identity;
+fn top_of(path: &Path, meta: &disk::DirMeta) -> Top {
+    let mut identity = meta.identity;
     let mut above = path.to_path_buf();
-    loop {
+    for steps in 0.. {
         above.push("..");
         let Ok(found) =
             disk::open_directory(&above, &[]).and_then(|fd| disk::look_at_directory(fd.as_fd()))
         else {
-            return top; // no permission above: as far as can be seen
+            break; // no permission above: as far as can be seen
         };
-        if found.device != meta.device || found.identity == top {
-            return top; // another file system, or `/` whose parent is itself
+        if found.device != meta.device || found.identity == identity {
+            // Another file system, or `/` whose parent is itself.
+            let above = Some(steps);
+            return Top { identity, above };
         }
-        top = found.identity;
+        identity = found.identity;
     }
+    let above = None;
+    Top { identity, above }
 }
 
 #[cfg(test)]
@@ -262,7 +305,26 @@ mod tests {
                 ino: top.0,
                 born: top.1,
             },
+            mounted_at: None,
         }
+    }
+
+    fn mounted_at(path: &str) -> DiskIdentity {
+        DiskIdentity {
+            mounted_at: Some(path.to_owned()),
+            ..DiskIdentity::default()
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_not_mounted_is_told_from_another_in_its_place() {
+        let disk = mounted_at("/mnt/disk");
+        assert_eq!(disk.away(&mounted_at("/")), Away::Unmounted);
+        assert_eq!(disk.away(&mounted_at("/mnt")), Away::Unmounted);
+        assert_eq!(disk.away(&mounted_at("/mnt/disk")), Away::Another);
+        // Mounted over it.
+        assert_eq!(disk.away(&mounted_at("/mnt/disk/comics")), Away::Another);
+        assert_eq!(disk.away(&DiskIdentity::default()), Away::Another);
     }
 
     #[test]
@@ -291,8 +353,11 @@ mod tests {
 
     #[test]
     fn the_text_form_is_read_back() {
-        let disk = identity(Some("a-b"), (0xEF53, 1), (2, -5));
+        let mut disk = identity(Some("a-b"), (0xEF53, 1), (2, -5));
+        assert_eq!(DiskIdentity::from_text(&disk.to_text()), Some(disk.clone()));
+        disk.mounted_at = Some("/mnt/my disk".to_owned());
         assert_eq!(DiskIdentity::from_text(&disk.to_text()), Some(disk));
+        assert!(DiskIdentity::from_text("- 61267 1 2 5").is_some());
         assert_eq!(DiskIdentity::from_text("nonsense"), None);
     }
 

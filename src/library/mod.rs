@@ -3,9 +3,11 @@
 //! One thread (`library`) owns the index; see `keeper` for its promises. [`Library`] is the handle
 //! for everybody else: queries read the index on connections of their own, all else is a command.
 
+mod apart;
 mod crawl;
 mod delta;
 mod disk;
+mod figures;
 mod folder;
 mod index;
 mod items;
@@ -142,6 +144,7 @@ impl Library {
         ));
         let watch = Arc::new(Watch::start()?);
         let crawler = crawl::Crawler::start(Arc::clone(&watch))?;
+        let disks = apart::Apart::start("disk", 128 * 1024, 1)?;
         let (commands, inbox) = bounded(COMMANDS);
         let (work, work_told) = bounded(1);
         let mut keeper = Keeper::new(Parts {
@@ -149,6 +152,7 @@ impl Library {
             shared: Arc::clone(&shared),
             watch,
             crawler,
+            disks,
             commands: inbox,
             work,
             barrier_directory,
@@ -294,8 +298,10 @@ fn kept(folder: FolderConfig) -> KeptFolder {
         disk: None,
         root_info: None,
         away: None,
+        left_behind: Vec::new(),
         polled_because: None,
         unreadable: std::collections::BTreeMap::new(),
+        unmounted: std::collections::BTreeMap::new(),
     }
 }
 

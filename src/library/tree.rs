@@ -38,13 +38,20 @@ impl Identity {
 /// How changes of a directory are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Coverage {
-    /// Not read yet in this life of the service.
+    /// Not read yet in this life of the service, or not at its place when it was to be read.
     #[default]
     Unseen,
     Watched,
     Polled,
     /// It could not be opened or read.
     Unreadable,
+}
+
+impl Coverage {
+    /// Tells whether what is in the directory is still to be read.
+    pub(crate) fn is_unread(self) -> bool {
+        matches!(self, Coverage::Unseen | Coverage::Unreadable)
+    }
 }
 
 #[derive(Debug)]
@@ -65,6 +72,19 @@ pub(crate) struct Dir {
     pub(crate) files: u32,
     /// Sorted by [`path_order`].
     children: Vec<DirId>,
+}
+
+impl Dir {
+    /// Tells whether the directory is gone, and only its rows are still to go.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.name.contains(&b'/')
+    }
+
+    /// Returns the name that the directory has while its rows go: none that can be on a disk, so that
+    /// its own is free.
+    pub(crate) fn leaving_name(&self, id: DirId) -> Vec<u8> {
+        [&*self.name, format!("/(gone)/{}", id.0).as_bytes()].concat()
+    }
 }
 
 /// All directories.

@@ -104,6 +104,8 @@ pub(crate) struct View {
     pub(crate) unpublished: bool,
     pub(crate) crawling: bool,
     pub(crate) last_crawl: Option<CrawlStats>,
+    /// Times that the kernel lost notices.
+    pub(crate) overflows: u64,
     pub(crate) status: WatcherStatus,
     /// Why the index cannot be written, while that is so.
     pub(crate) storage_failure: Option<String>,
@@ -124,6 +126,7 @@ impl View {
             unpublished: false,
             crawling: false,
             last_crawl: None,
+            overflows: 0,
             status: WatcherStatus {
                 running: false,
                 enabled,

@@ -151,6 +151,25 @@ fn look_before_statx(fd: BorrowedFd<'_>) -> Result<Look, Errno> {
     })
 }
 
+/// Tells whether the file may share its blocks with another (a copy on write), so that it says
+/// nothing how much whoever made it has written.
+pub(crate) fn can_share(fd: BorrowedFd<'_>) -> bool {
+    // Numbers of linux/magic.h and of the file systems outside of it: btrfs, xfs, bcachefs, zfs,
+    // overlay (on any of these).
+    const SHARING: [i128; 5] = [
+        0x9123_683E,
+        0x5846_5342,
+        0xCA45_1A4E,
+        0x2FC1_2FC1,
+        0x794C_7630,
+    ];
+    rustix::fs::fstatfs(fd).is_ok_and(|found| {
+        // The field is signed and of 32 bits on some machines.
+        let magic = i128::from(found.f_type) & 0xFFFF_FFFF;
+        SHARING.contains(&magic)
+    })
+}
+
 fn nanoseconds(seconds: i64, nanos: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }

@@ -223,7 +223,7 @@ impl Run<'_> {
             let scratch = &self.crew.scratch;
             let file = subject.file.as_fd();
             let ran = scratch.with(self.number, |scratch| {
-                command.run(&item, file, scratch, self.attempt)
+                command.run(&item, file, scratch, &self.crew.orphans, self.attempt)
             });
             processor = &command.name;
             let ran = match ran {
@@ -301,17 +301,23 @@ impl Run<'_> {
         }
         let is_same = look.has_content_of(&before.look);
         // A new file of so many bytes was written by somebody; where the command wrote less, by
-        // somebody else. A copy on write would deceive us, so this is believed only once.
+        // somebody else (the guard sees nothing of a rename). This is believed only once: there are
+        // ways to write that are not counted, a mapping for one.
         let too_little = look.ino != before.look.ino
-            && !ran.guarded
             && !self.task.in_doubt
-            && ran.written.is_some_and(|written| written < look.size);
+            && ran.written.is_some_and(|written| written < look.size)
+            && !file::can_share(file.as_fd());
         if !is_same && (ran.saw_stranger || too_little) {
             return Err(if too_little {
                 Outcome::ChangedAndFailed
             } else {
                 Outcome::Changed
             });
+        }
+        // Its name was perhaps taken from the command by somebody else.
+        let is_moved = relative != before.relative;
+        if is_moved && !matches!(ran.end, End::Success) && !self.task.in_doubt {
+            return Err(Outcome::ChangedAndFailed);
         }
         Ok(Subject {
             file,

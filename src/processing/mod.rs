@@ -46,6 +46,8 @@ pub use self::figures::Figures;
 pub use self::history::Past;
 pub use self::job::{Action, Job, JobId, JobScope, Wanted};
 use self::processors::command::{Command, Scratch};
+use self::processors::orphans::Orphans;
+pub use self::processors::orphans::adopt_orphans;
 use self::queue::{Order, Queue};
 pub use self::shelf::{Shelf, ShelfError};
 use self::store::Store;
@@ -241,6 +243,7 @@ impl Processing {
                 .collect::<Result<_, _>>()
                 .map_err(ProcessingError::Glob)?,
             scratch: Scratch::open(state_dir).map_err(state)?,
+            orphans: Orphans::new(),
             store: Arc::clone(&store),
             stop: Flag::default(),
         });

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
 
 use super::Shelf;
 use super::attempt::{Attempt, Flag};
@@ -17,11 +17,15 @@ use super::item::{Run, ended};
 use super::job::JobId;
 use super::processors::command::{Command, Scratch};
 use super::processors::fingerprint::{self, BUFFER_BYTES};
+use super::processors::orphans::Orphans;
 use super::store::Store;
 use super::trouble::Trouble;
 use super::waiting::Wait;
 use crate::events::types::Status;
 use crate::library::work::{Item, Stamp};
+
+/// How often an idle worker looks whether a process that survived KILL has ended.
+const REAP_EVERY: Duration = Duration::from_secs(10);
 
 /// What is known of a job by those who work for it.
 #[derive(Debug)]
@@ -127,6 +131,7 @@ pub(crate) struct Crew {
     pub(crate) shelf: Arc<dyn Shelf>,
     pub(crate) commands: Vec<Command>,
     pub(crate) scratch: Scratch,
+    pub(crate) orphans: Orphans,
     pub(crate) store: Arc<Store>,
     /// Raised when the service stops.
     pub(crate) stop: Flag,
@@ -205,10 +210,18 @@ impl Worker {
         if let Ok(task) = self.jobs.try_recv() {
             return Some(task);
         }
-        // Both are closed together, and emptied before.
-        select! {
-            recv(self.live) -> task => task.ok(),
-            recv(self.jobs) -> task => task.ok(),
+        loop {
+            let patience = if self.crew.orphans.are_stuck() {
+                after(REAP_EVERY)
+            } else {
+                never()
+            };
+            // Both are closed together, and emptied before.
+            select! {
+                recv(self.live) -> task => return task.ok(),
+                recv(self.jobs) -> task => return task.ok(),
+                recv(patience) -> _ => self.crew.orphans.reap(),
+            }
         }
     }
 }

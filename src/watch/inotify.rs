@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask, Watches};
 
-use super::{WatchError, kernel_limit};
+use super::{WatchError, limit_here};
 
 /// Room for about 1,000 notices with short names in one read; smaller reads cost more calls, larger
 /// ones gained nothing (measured).
@@ -95,7 +95,7 @@ impl Kernel {
         self.watches.clone().add(path, mask).map_err(
             |error| match rustix::io::Errno::from_io_error(&error) {
                 Some(rustix::io::Errno::NOSPC) => WatchError::Limit {
-                    limit: kernel_limit(),
+                    limit: limit_here(),
                 },
                 _ => WatchError::Refused(error),
             },

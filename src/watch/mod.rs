@@ -39,7 +39,7 @@ pub struct Place(pub u32);
 pub enum WatchError {
     /// The kernel gives this user no further watch.
     Limit {
-        /// Value of `fs.inotify.max_user_watches`, where it can be read.
+        /// What the kernel gives this user, where it can be read.
         limit: Option<u64>,
     },
     /// The kernel gives this user no inotify descriptor.
@@ -75,7 +75,19 @@ impl std::error::Error for WatchError {
 /// Reads the kernel's limit of watches per user, `fs.inotify.max_user_watches`.
 #[must_use]
 pub fn kernel_limit() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").ok()?;
+    sysctl("fs/inotify/max_user_watches")
+}
+
+/// Reads the limit that counts for this process: in a user namespace (a container without rights)
+/// there may be a smaller one (namespaces(7), `/proc/sys/user`).
+#[must_use]
+pub fn limit_here() -> Option<u64> {
+    let of_namespace = sysctl("user/max_inotify_watches");
+    [kernel_limit(), of_namespace].into_iter().flatten().min()
+}
+
+fn sysctl(name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/sys/{name}")).ok()?;
     text.trim().parse().ok()
 }
 

@@ -191,6 +191,17 @@ impl Daemon {
         self.child.as_ref().unwrap().id()
     }
 
+    /// Returns the processes that the program has started, or has taken over from those.
+    pub(crate) fn children(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let children = tasks.flatten().map(|task| {
+            let path = task.path().join("children");
+            std::fs::read_to_string(path).unwrap_or_default()
+        });
+        let children = children.collect::<String>();
+        children.split_whitespace().map(str::to_owned).collect()
+    }
+
     pub(crate) fn get(&self, target: &str) -> Answer {
         self.ask("GET", target, "")
     }

@@ -7,8 +7,10 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -106,19 +108,74 @@ impl Vandal {
     /// A file that may be written.
     fn writable(&mut self) -> Option<PathBuf> {
         let path = self.file()?;
-        let ino = std::fs::metadata(&path).ok()?.ino();
-        (!self.linked.contains(&ino)).then_some(path)
+        self.may_write(&path).then_some(path)
     }
 
-    /// A name in a directory, taken or not; few names, so that they meet.
+    /// Tells whether a file may be written, if there is one: it must be seen which names it has. Those
+    /// that are outside, or in a directory that is ignored, are told by nobody.
+    fn may_write(&self, path: &Path) -> bool {
+        let Ok(there) = std::fs::metadata(path) else {
+            return true;
+        };
+        if self.linked.contains(&there.ino()) {
+            return false;
+        }
+        let seen = |path: &&PathBuf| {
+            let same = path
+                .symlink_metadata()
+                .is_ok_and(|file| file.ino() == there.ino());
+            same && self.is_seen(path)
+        };
+        there.nlink() == 1 || self.all(false).iter().filter(seen).count() as u64 == there.nlink()
+    }
+
+    /// Tells whether no directory above a path is ignored.
+    fn is_seen(&self, path: &Path) -> bool {
+        let selection = shelfcast::glob::Selection::default();
+        let folder = self.folders.iter().find(|folder| path.starts_with(folder));
+        let below = folder.and_then(|folder| path.strip_prefix(folder).ok()?.parent());
+        below.is_some_and(|below| {
+            let mut above = below
+                .ancestors()
+                .filter(|above| !above.as_os_str().is_empty());
+            above.all(|above| selection.enters(above.as_os_str().as_bytes()))
+        })
+    }
+
+    /// Writes a file, if it may.
+    fn write(&self, path: &Path, content: &[u8]) -> std::io::Result<()> {
+        if self.may_write(path) {
+            std::fs::write(path, content)?;
+        }
+        Ok(())
+    }
+
+    /// A name in a directory, taken or not; few names, so that they meet, and some that are ignored, no
+    /// text, or long.
     fn spot(&mut self) -> PathBuf {
-        let name = format!("n{}", self.chance.number(12));
+        const ODD: [&[u8]; 8] = [
+            b".n1",
+            b"n1.part",
+            b"n1~",
+            b"@eaDir",
+            b"n\xff1",
+            b"n\xfe1",
+            b"n\n1 <b>",
+            &[b'x'; 255],
+        ];
+        let number = self.chance.number(14);
+        let name = if number < 12 {
+            format!("n{number}").into()
+        } else {
+            let odd = self.chance.one(&ODD).copied().unwrap_or_default();
+            OsStr::from_bytes(odd).to_owned()
+        };
         self.directory().join(name)
     }
 
     /// Does one thing. That it cannot be done (a directory moved into itself) is as good.
     fn act(&mut self) {
-        let result = match self.chance.number(24) {
+        let result = match self.chance.number(28) {
             0..=3 => self.create(),
             4 | 5 => self.append(),
             6 | 7 => self.rename_file(),
@@ -134,6 +191,9 @@ impl Vandal {
             20 => self.touch(),
             21 => self.exchange(),
             22 => self.create_and_remove(),
+            23 | 24 => self.save_by_backup(),
+            25 => self.download(),
+            26 => self.hide(),
             _ => self.swap_kind(),
         };
         if let Err(error) = result {
@@ -149,11 +209,7 @@ impl Vandal {
         let path = self.spot();
         let size = self.chance.number(3000);
         self.say("write", &[&path]);
-        let there = std::fs::metadata(&path).map(|there| there.ino());
-        if there.is_ok_and(|ino| self.linked.contains(&ino)) {
-            return Ok(());
-        }
-        std::fs::write(path, vec![b'x'; size])
+        self.write(&path, &vec![b'x'; size])
     }
 
     fn append(&mut self) -> std::io::Result<()> {
@@ -180,15 +236,63 @@ impl Vandal {
         };
         let new = path.with_extension("new");
         self.say("save", &[&path]);
-        std::fs::write(&new, "saved")?;
+        self.write(&new, b"saved")?;
         std::fs::rename(new, path)
+    }
+
+    /// Another editor's save: the old file gets the name of a backup, which is removed or left.
+    fn save_by_backup(&mut self) -> std::io::Result<()> {
+        let Some(path) = self.file() else {
+            return Ok(());
+        };
+        let mut backup = path.clone().into_os_string();
+        backup.push("~");
+        let remove = self.chance.number(2) == 0;
+        self.say(if remove { "save, backup" } else { "save, keep" }, &[&path]);
+        std::fs::rename(&path, &backup)?;
+        std::fs::write(&path, "saved by way of a backup")?;
+        if remove {
+            std::fs::remove_file(backup)?;
+        }
+        Ok(())
+    }
+
+    /// A file that has the name of a partial one until it is complete.
+    fn download(&mut self) -> std::io::Result<()> {
+        let path = self.spot();
+        let partial = path.with_extension("part");
+        self.say("download", &[&path]);
+        if partial.symlink_metadata().is_ok() {
+            return Ok(()); // it may be a second name of another
+        }
+        std::fs::write(&partial, "downloaded")?;
+        std::fs::rename(partial, path)
+    }
+
+    /// A file or a directory gets an ignored name, or loses it.
+    fn hide(&mut self) -> std::io::Result<()> {
+        let what = match self.chance.number(2) {
+            0 => self.file(),
+            _ => self.inner_directory(),
+        };
+        let Some(path) = what else {
+            return Ok(());
+        };
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let other = match name.strip_prefix(b".") {
+            Some(plain) => plain.to_vec(),
+            None => [b".", name].concat(),
+        };
+        let to = path.with_file_name(OsStr::from_bytes(&other));
+        self.say("hide or show", &[&path, &to]);
+        std::fs::rename(path, to)
     }
 
     fn make_directories(&mut self) -> std::io::Result<()> {
         let path = self.spot().join("d1").join("d2");
         self.say("mkdir -p, write", &[&path]);
         std::fs::create_dir_all(&path)?;
-        std::fs::write(path.join("n1"), "deep")
+        self.write(&path.join("n1"), b"deep")
     }
 
     fn move_directory(&mut self) -> std::io::Result<()> {

@@ -1,9 +1,11 @@
 //! Running out of descriptors and of threads: in a process of its own, since a limit is the
 //! process's.
 
+use crate::service::{Daemon, command, configure, desk};
 use crate::serving::{Client, PATIENCE, Serving};
 use rustix::process::{Resource, Rlimit};
 use shelfcast::http::ServerSettings;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -168,4 +170,36 @@ fn without_threads_streams_go_on_and_requests_are_told_to_try_again() {
     process.tell(THREADS_AGAIN);
     assert!(process.answers());
     stream.read_until("a heartbeat", |text| text.contains("event: heartbeat"));
+}
+
+#[test]
+fn streams_leave_descriptors_for_everybody_else() {
+    let desk = desk();
+    configure(desk.path(), "");
+    let service = command(desk.path());
+    let mut limited = Command::new("sh");
+    limited
+        .args([
+            "-c",
+            "ulimit -n 64; exec \"$0\" \"$@\" --listen 127.0.0.1:0",
+        ])
+        .arg(service.get_program())
+        .args(service.get_args());
+    let file = |name| File::create(desk.path().join(name)).unwrap();
+    limited.stdout(file("out")).stderr(file("log"));
+    let service = Daemon::run(desk, &mut limited);
+    let head = b"GET /api/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut refused = 0;
+    let mut streams = Vec::new();
+    for _ in 0..40 {
+        let mut stream = service.send(head);
+        stream.read_until("an answer", |text| text.contains("data: {"));
+        match stream.text.contains("too_many_clients") {
+            true => refused += 1,
+            false => streams.push(stream),
+        }
+    }
+    assert_eq!((streams.len(), refused), (16, 24), "{}", service.log());
+    assert_eq!(service.get("/").status(), 200);
+    assert!(service.log().contains("no more than 16 event streams"));
 }

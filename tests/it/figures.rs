@@ -1,5 +1,6 @@
 //! `/api/events/stats` and `/metrics` tell what really happened.
 
+use crate::service::Daemon;
 use crate::serving::{Serving, eventually, job};
 use shelfcast::events::Scope;
 use shelfcast::events::types::JobStatus;
@@ -95,4 +96,35 @@ fn metrics_have_help_and_type_and_every_figure_once() {
     ] {
         assert!(samples.contains_key(name), "{name}");
     }
+}
+
+#[test]
+fn metrics_tell_of_the_library() {
+    let service = Daemon::start("[processing]\nautomatic = false\n");
+    let library = service.directory.path().join("library");
+    std::fs::create_dir(library.join("a")).expect("a directory can be made");
+    std::fs::write(library.join("a/1"), "four").expect("a file can be written");
+    std::fs::write(library.join("2"), "five!").expect("a file can be written");
+    assert_eq!(service.get("/api/sync").status(), 200);
+    for line in [
+        "shelfcast_library_entries{status=\"unprocessed\"} 2",
+        "shelfcast_library_entries{status=\"failed\"} 0",
+        "shelfcast_library_entries_bytes 9",
+        "shelfcast_library_folders{state=\"offline\"} 0",
+        "shelfcast_watch_directories{by=\"watch\"} 2",
+        "shelfcast_watch_directories{by=\"poll\"} 0",
+        "shelfcast_watch_overflows_total 0",
+    ] {
+        eventually(line, || {
+            let metrics = service.get("/metrics");
+            metrics.body().lines().any(|told| told == line)
+        });
+    }
+    std::fs::remove_dir_all(&library).expect("the library can be removed");
+    eventually("the folder to be counted as offline", || {
+        let metrics = service.get("/metrics");
+        metrics
+            .body()
+            .contains("shelfcast_library_folders{state=\"offline\"} 1\n")
+    });
 }

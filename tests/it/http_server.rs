@@ -224,6 +224,25 @@ fn a_client_that_is_too_slow_is_closed_however_it_drips() {
 }
 
 #[test]
+fn what_is_no_http_is_not_waited_for() {
+    let serving = Serving::with(ServerSettings {
+        head_timeout: Duration::from_secs(3600),
+        ..ServerSettings::default()
+    });
+    let mut https = Client::connect(serving.address);
+    https
+        .socket
+        .write_all(b"\x16\x03\x01\x02\x00\x01\x00")
+        .unwrap();
+    https.read_to_end();
+    assert_eq!(https.text, "");
+    // An empty line is a leftover of the body before.
+    let mut client = serving.send("\r\nGET /page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    client.read_to_end();
+    assert!(client.text.starts_with("HTTP/1.1 200"), "{:?}", client.text);
+}
+
+#[test]
 fn silent_connections_cost_nobody_anything() {
     let serving = Serving::start();
     let silent: Vec<_> = (0..200).map(|_| Client::connect(serving.address)).collect();

@@ -652,12 +652,12 @@ fn a_job_that_is_cancelled_as_it_ends_has_one_end() {
             std::hint::spin_loop();
         }
         let cancelled = processing.cancel(job).is_ok();
-        // The next order comes nearer to the end of the job, from both sides.
-        let step = Duration::from_micros(29);
+        // The next order comes nearer to the end of the job, from both sides, however busy the
+        // machine is.
         patience = if cancelled {
-            patience + step
+            patience * 5 / 4 + Duration::from_micros(20)
         } else {
-            patience.saturating_sub(step)
+            patience * 4 / 5
         };
         ends[usize::from(cancelled)] += 1;
         let status = if cancelled { "cancelled" } else { "completed" };

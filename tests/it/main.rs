@@ -23,6 +23,7 @@ mod log_lines;
 mod logging;
 mod neighbours;
 mod offline;
+mod once;
 mod operation;
 mod polling;
 mod processing;

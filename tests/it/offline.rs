@@ -100,7 +100,7 @@ fn an_empty_mount_point_is_not_an_empty_library() {
             unmount(&shelf.path("comics")); // nothing keeps it from being unmounted
             shelf.eventually_folder_is("comics", "offline");
             let said = message(&shelf);
-            assert!(said.contains("another disk"), "{said}");
+            assert!(said.contains("is not mounted"), "{said}");
             assert_eq!(facts(&shelf), before);
             if round == 1 {
                 shelf.restart(); // while its disk is away
@@ -203,6 +203,44 @@ fn disks_formatted_in_the_same_second_are_told_apart() {
 }
 
 #[test]
+fn two_disks_without_birth_times_do_not_take_ids_from_each_other() {
+    in_private_mounts(|| {
+        let arranged = Shelf::empty("comics").folder("music");
+        for folder in ["comics", "music"] {
+            let image = arranged.directory().join(folder);
+            disk_image(&image);
+            // Inodes of the old size have no room for a birth time.
+            run("mkfs.ext4", &["-q", "-F", "-I", "128", text(&image)]);
+            mount_image(&image, &arranged.path(folder));
+        }
+        let mut shelf = arranged.file("comics/1").file("comics/d/2").start();
+        let before = shelf.files();
+        let inodes = |paths: [&str; 2]| paths.map(|path| shelf.inode(path));
+        let old = inodes(["comics/1", "comics/d"]);
+        shelf.halt();
+        shelf.remove("comics/1");
+        shelf.write("music/new", "x");
+        shelf.remove("comics/d");
+        shelf.write("music/other/3", "x");
+        assert_eq!(
+            inodes(["music/new", "music/other"]),
+            old,
+            "not the case meant"
+        );
+        shelf.go_on();
+        let after = shelf.assert_equals_disk();
+        assert!(before.ids().is_disjoint(&after.ids()));
+        // The same while it does not run.
+        shelf.stop();
+        shelf.remove("music/new");
+        shelf.write("comics/back", "x");
+        shelf.start_again();
+        let last = shelf.assert_equals_disk();
+        assert!(!after.ids().contains(&last.id("comics/back")));
+    });
+}
+
+#[test]
 fn the_root_of_a_folder_on_a_full_disk_stays_online() {
     in_private_mounts(|| {
         let arranged = Shelf::empty("comics");
@@ -260,6 +298,64 @@ fn a_disk_whose_driver_dies_keeps_its_entries() {
         shelf.eventually_folder_is("comics", "degraded");
         shelf.eventually("entries are kept", |files| files.len() == 2);
         assert_eq!(facts(&shelf), before);
+        driver.kill().unwrap();
+        driver.wait().unwrap();
+    });
+}
+
+#[test]
+fn a_disk_that_hangs_is_offline_and_holds_up_nobody() {
+    if !has_tool("bindfs") || !is_root() {
+        return;
+    }
+    in_private_mounts(|| {
+        let arranged = Shelf::empty("comics")
+            .folder("music")
+            .config("[watch]\npoll_s = 1\n");
+        let source = arranged.directory().join("source");
+        std::fs::create_dir_all(source.join("a")).unwrap();
+        std::fs::write(source.join("a/1"), "x").unwrap();
+        let at = arranged.path("comics");
+        let mut driver = std::process::Command::new("bindfs")
+            .args(["-f", text(&source), text(&at)])
+            .spawn()
+            .unwrap();
+        if !wait_until(Duration::from_secs(5), || at.join("a/1").exists()) {
+            crate::helper::skip("FUSE does not work here");
+            driver.kill().unwrap();
+            driver.wait().unwrap();
+            return;
+        }
+        let mut shelf = arranged.start();
+        shelf.eventually_folder_is("comics", "degraded");
+        shelf.wait("it is processed", || {
+            shelf.find("status=processed").total == 1
+        });
+        let before = facts(&shelf);
+        let signal = |signal| {
+            rustix::process::kill_process(rustix::process::Pid::from_child(&driver), signal)
+        };
+        for round in 0..2 {
+            signal(rustix::process::Signal::STOP).unwrap();
+            // No report where this fails: to look at the disk would hang the test as well.
+            let offline = wait_until(PATIENCE, || shelf.folder_state("comics") == "offline");
+            assert!(offline, "{}", shelf.log());
+            let said = message(&shelf);
+            assert!(said.contains("does not answer"), "{said}");
+            let name = format!("music/{round}");
+            shelf.write(&name, "x");
+            let goes_on = wait_until(PATIENCE, || shelf.files().has(&name));
+            assert!(goes_on, "{}", shelf.log());
+            let kept = facts(&shelf);
+            assert!(before.iter().all(|fact| kept.contains(fact)), "{kept:?}");
+            if round == 0 {
+                signal(rustix::process::Signal::CONT).unwrap();
+                shelf.eventually_folder_is("comics", "degraded");
+                shelf.assert_equals_disk();
+            }
+        }
+        let status = shelf.stop();
+        assert_eq!(status.code(), Some(0), "{}", shelf.log());
         driver.kill().unwrap();
         driver.wait().unwrap();
     });

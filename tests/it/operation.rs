@@ -57,6 +57,24 @@ fn a_port_in_use_is_code_1_and_names_the_program() {
 }
 
 #[test]
+fn a_service_whose_standard_output_nobody_reads_serves() {
+    let desk = desk();
+    configure(desk.path(), "");
+    let (output, reader) = std::os::unix::net::UnixStream::pair().unwrap();
+    drop(reader);
+    let mut command = local(desk.path());
+    command.stdout(std::os::fd::OwnedFd::from(output));
+    let mut child = command.spawn().unwrap();
+    let log = || std::fs::read_to_string(desk.path().join("log")).unwrap();
+    eventually("it to say so", || {
+        log().contains("nobody reads standard output")
+    });
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success(), "{}", log());
+}
+
+#[test]
 fn a_second_service_on_the_same_state_is_refused() {
     let service = Daemon::start("");
     let other = desk();

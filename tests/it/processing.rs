@@ -163,6 +163,9 @@ fn touching_and_renaming_process_nothing_again_but_a_change_does() {
 fn a_processor_s_own_changes_do_not_trigger_it_again() {
     let scripts = [
         ("append", "echo more >> \"$1\"", "a.cbz"),
+        // Opens the file without waiting for whoever holds a lease on it.
+        ("touch", "touch \"$1\"", "a.cbz"),
+        ("touch early", "touch \"$1\"; sleep 0.2", "a.cbz"),
         (
             "replace",
             "cp \"$1\" x; echo more >> x; mv x \"$1.tmp\"; mv \"$1.tmp\" \"$1\"",
@@ -204,6 +207,33 @@ fn a_processor_s_own_changes_do_not_trigger_it_again() {
         daemon.eventually("a second run", || daemon.lines("runs").len() == 2);
         daemon.wait_idle();
     }
+}
+
+#[test]
+fn a_file_that_somebody_replaces_or_renames_while_it_is_processed_is_processed_again() {
+    let script = "echo \"$SHELFCAST_NAME $(cat \"$1\" | wc -c)\" >> $BASE/runs
+                  while ! test -e $BASE/go; do sleep 0.05; done; test -e \"$1\"";
+    let daemon = Daemon::new().script("slow", script).start();
+    let path = daemon.write("a.cbz", "one");
+    daemon.eventually("the first run", || daemon.lines("runs").len() == 1);
+    // As rsync and editors do it: more than the command writes, so it cannot be its work.
+    let part = daemon.write("a.cbz.part", "x".repeat(5000));
+    std::fs::rename(part, &path).unwrap();
+    std::fs::write(daemon.base().join("go"), "").unwrap();
+    daemon.eventually("the second run", || daemon.lines("runs").len() == 2);
+    let entry = daemon.wait_status("a.cbz", "processed");
+    assert_eq!(entry["fingerprint"], blake3("x".repeat(5000)));
+    std::fs::remove_file(daemon.base().join("go")).unwrap();
+    let path = daemon.write("b.cbz", "three");
+    daemon.eventually("the third run", || daemon.lines("runs").len() == 3);
+    std::fs::rename(path, daemon.folder().join("c.cbz")).unwrap();
+    std::fs::write(daemon.base().join("go"), "").unwrap();
+    daemon.wait_status("c.cbz", "processed");
+    assert_eq!(
+        daemon.lines("runs"),
+        ["a.cbz 3", "a.cbz 5000", "b.cbz 5", "c.cbz 5"]
+    );
+    assert!(daemon.history().iter().all(|past| past["success"] == true));
 }
 
 trait WithoutHistory {
@@ -256,6 +286,17 @@ fn equal_contents_are_duplicates_and_rot_is_found() {
         (&second["duplicate_of"], &first["duplicate_of"]),
         (&first["id"], &json!(null))
     );
+    // Each tells of the other.
+    for (one, other) in [(&first, &second), (&second, &first)] {
+        let entry = daemon.get(&format!("/api/files/{}", one["id"])).json;
+        let ids: Vec<_> = entry["duplicates"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|twin| &twin["id"])
+            .collect();
+        assert_eq!(ids, [&other["id"]]);
+    }
     let job = daemon.job(&json!({"action": "verify", "scope": "all"}));
     assert_eq!(daemon.wait_job(&job)["progress"]["failed"], 0);
     assert_eq!(

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::daemon::{Daemon, pause};
 
@@ -115,6 +115,15 @@ fn processors_run_in_their_order_and_the_last_line_of_the_first_failure_is_the_e
 }
 
 #[test]
+fn what_a_command_says_on_standard_output_alone_is_the_error_too() {
+    let script = "echo checking; echo 'a virus FOUND'; exit 1";
+    let daemon = Daemon::new().script("scan", script).start();
+    daemon.write("a.cbz", "x");
+    let entry = daemon.wait_status("a.cbz", "failed");
+    assert_eq!(entry["error"], "a virus FOUND");
+}
+
+#[test]
 fn a_command_that_hangs_is_ended_with_all_that_it_started() {
     let daemon = Daemon::new();
     let script = format!(
@@ -130,6 +139,49 @@ fn a_command_that_hangs_is_ended_with_all_that_it_started() {
     assert_eq!(entry["error"], "timed out after 1 s: stuck");
     let child = daemon.lines("child").pop().unwrap();
     daemon.eventually("its child is gone", || !is_running(&child));
+}
+
+/// Starts something that leaves the group and the session of its command, and whose parent ends.
+const LEAVE: &str = "setsid /bin/sh -c 'echo $$ >> $BASE/left; exec sleep 1000' & \
+                     while ! test -s $BASE/left; do sleep 0.02; done";
+
+#[test]
+fn what_has_left_the_group_of_its_command_ends_with_it() {
+    for (name, end, error) in [
+        ("ends", "exit 0", Value::Null),
+        ("hangs", "sleep 1000", json!("timed out after 1 s")),
+    ] {
+        let daemon = Daemon::new();
+        let base = daemon.base().display().to_string();
+        let script = format!("export BASE={base}; ({LEAVE}); {end}");
+        let daemon = daemon
+            .command(name, &["/bin/sh", "-c", &script], &[], 1)
+            .start();
+        daemon.write("a.cbz", "x");
+        let entry = daemon.wait_file("a.cbz", |entry| !entry["processed_at"].is_null());
+        assert_eq!(entry["error"], error);
+        let left = daemon.lines("left").pop().unwrap();
+        daemon.eventually("it is gone", || !is_running(&left));
+        daemon.eventually("nothing is left of it", || daemon.children().is_empty());
+    }
+}
+
+#[test]
+fn what_a_killed_service_left_running_is_ended_before_anything_runs_again() {
+    let script = format!(
+        "export BASE; for other in $(cat $BASE/left); do kill -0 $other && echo two >> $BASE/twice; done; {LEAVE}; sleep 1000"
+    );
+    let mut daemon = Daemon::new().script("slow", &script).start();
+    daemon.write("a.cbz", "x");
+    daemon.eventually("the run", || daemon.lines("left").len() == 1);
+    daemon.kill();
+    daemon.start_again();
+    daemon.eventually("another run", || daemon.lines("left").len() == 2);
+    assert_eq!(daemon.lines("twice"), [""; 0]);
+    daemon.stop();
+    for left in daemon.lines("left") {
+        assert!(!is_running(&left), "{left} outlives the service");
+    }
 }
 
 fn is_running(process: &str) -> bool {

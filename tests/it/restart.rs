@@ -26,6 +26,21 @@ fn what_changed_while_it_was_off_is_found_with_its_ids() {
 }
 
 #[test]
+fn a_directory_renamed_while_it_was_off_and_another_in_its_place_are_both_found() {
+    let mut shelf = Shelf::with(["comics/a/1", "comics/c/2"]).start();
+    let before = shelf.files();
+    shelf.stop();
+    shelf.rename("comics/a", "comics/b");
+    shelf.write("comics/a/new", "x");
+    shelf.rename("comics/c", "comics/b/c"); // and one whose place a file has now
+    shelf.write("comics/c", "x");
+    shelf.start_again();
+    let after = shelf.assert_equals_disk();
+    assert_eq!(after.id("comics/b/1"), before.id("comics/a/1"));
+    assert_eq!(after.id("comics/b/c/2"), before.id("comics/c/2"));
+}
+
+#[test]
 fn an_id_is_never_given_twice() {
     let mut shelf = Shelf::with(["comics/1"]).start();
     let first = shelf.files().id("comics/1");
@@ -191,6 +206,9 @@ fn a_full_state_directory_is_said_and_recovered_from() {
         let error = stream.wait_for("it is said", |event| event.kind == "error");
         assert_eq!(error.data["code"], "storage");
         assert_eq!(shelf.get("/api/files").status, 200); // from what it has
+        shelf.wait("it tries again in vain", || {
+            shelf.log().contains("the index still fails")
+        });
         std::fs::remove_file(filler).unwrap();
         shelf.eventually("it recovers", |files| files.total == 2001);
         shelf.assert_equals_disk();

@@ -64,6 +64,42 @@ fn renaming_a_directory_of_many_files_is_a_small_write() {
 }
 
 #[test]
+fn a_large_directory_that_goes_holds_up_nobody_and_frees_its_name() {
+    let mut arranged = Shelf::empty("comics").folder("music");
+    for number in 0..8_000 {
+        arranged = arranged.file(&format!("comics/many/{}/{number}", number % 50));
+    }
+    let mut shelf = arranged.without_processing().start();
+    let stream = shelf.stream();
+    std::fs::rename(shelf.path("comics/many"), shelf.outside("many")).unwrap();
+    stream.wait_for("it begins to go", |event| {
+        let text = event.data["message"].as_str();
+        text.is_some_and(|text| text.ends_with("removed"))
+    });
+    shelf.write("comics/many/new", "x");
+    shelf.write("music/live", "x");
+    let live = stream.wait_for("the live change", |event| {
+        let added = event.data["message"].as_str();
+        added.is_some_and(|text| text.contains("added"))
+    });
+    assert!(live.data["total"].as_u64().unwrap() > 2, "{}", live.data);
+    // What is left of it after a kill goes too.
+    shelf.kill9();
+    shelf.start_again();
+    let files = shelf.assert_equals_disk();
+    assert_eq!(files.paths(), ["comics/many/new", "music/live"]);
+    // Some of it may have gone, the rest comes back as what it was.
+    std::fs::rename(shelf.outside("many"), shelf.path("comics/back")).unwrap();
+    assert_eq!(shelf.assert_equals_disk().len(), 8_002);
+    std::fs::rename(shelf.path("comics/back"), shelf.outside("many")).unwrap();
+    shelf.wait("it begins to go", || {
+        shelf.get("/api/files?limit=1").json()["total"] != 8_002
+    });
+    std::fs::rename(shelf.outside("many"), shelf.path("comics/again")).unwrap();
+    assert_eq!(shelf.assert_equals_disk().len(), 8_002);
+}
+
+#[test]
 fn a_directory_of_fifty_thousand_files_is_read_in_bounded_memory() {
     let shelf = Shelf::empty("comics").start();
     let outside = shelf.outside("many");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{Mode, OFlags, RenameFlags};
 
 use crate::helper::mounts::{bind, in_private_mounts, mount_memory, unmount};
-use crate::helper::{Shelf, is_root, run};
+use crate::helper::{Shelf, is_root, pause, run};
 
 #[test]
 fn files_that_arrive_while_their_directories_are_made_are_found() {
@@ -91,6 +91,28 @@ fn a_directory_moved_in_is_read_with_all_below() {
 }
 
 #[test]
+fn a_directory_that_leaves_while_it_is_read_and_comes_back_is_read() {
+    let shelf = Shelf::empty("comics").start();
+    for number in 0..40 {
+        let directory = shelf.outside(&format!("new/{number}/below"));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("f"), "x").unwrap();
+    }
+    let (outside, inside) = (shelf.outside("new"), shelf.path("comics/new"));
+    for round in 0..25 {
+        std::fs::rename(&outside, &inside).unwrap();
+        // It leaves at another moment of its being read each time.
+        pause(Duration::from_micros(round * 360));
+        std::fs::rename(&inside, &outside).unwrap();
+        pause(Duration::from_micros(round % 7 * 900));
+        std::fs::rename(&outside, &inside).unwrap();
+        assert_eq!(shelf.assert_equals_disk().len(), 40);
+        std::fs::rename(&inside, &outside).unwrap();
+        assert!(shelf.assert_equals_disk().is_empty());
+    }
+}
+
+#[test]
 fn a_moved_directory_reports_under_its_new_name_at_once() {
     let shelf = Shelf::with(["comics/a/b/c/1"]).start();
     let before = shelf.files().id("comics/a/b/c/1");
@@ -153,6 +175,56 @@ fn an_atomic_save_keeps_the_id_of_the_name() {
 }
 
 #[test]
+fn a_save_by_way_of_a_backup_keeps_the_id_of_the_name() {
+    let shelf = Shelf::with(["comics/a"]).start();
+    let mut follower = shelf.follow();
+    let before = shelf.files().id("comics/a");
+    // Vim removes its backup, whatever it is called; each of the steps may be seen alone or not.
+    for round in 0..32 {
+        let backup = ["comics/a~", "comics/4913.bak"][round % 2];
+        let slow = |step: usize| {
+            if round >> step & 1 == 1 {
+                shelf.sync();
+            }
+        };
+        shelf.rename("comics/a", backup);
+        slow(1);
+        shelf.write("comics/a", &format!("saved {round}"));
+        slow(2);
+        shelf.remove(backup);
+        slow(3);
+        let last = shelf.sync();
+        let files = shelf.assert_equals_disk();
+        assert_eq!((files.len(), files.id("comics/a")), (1, before), "{round}");
+        assert_eq!(follower.list_at(&last).len(), 1);
+    }
+    let entry = |shelf: &Shelf| shelf.get(&format!("/api/files/{before}")).json();
+    shelf.wait("its content is processed", || {
+        entry(&shelf)["status"] == "processed"
+    });
+    // Emacs leaves it, and writes over it the next time.
+    for round in 0..8 {
+        shelf.rename("comics/a", "comics/a~");
+        if round % 2 == 0 {
+            shelf.sync();
+        }
+        shelf.write("comics/a", &format!("saved again {round}"));
+        let files = shelf.assert_equals_disk();
+        assert_eq!((files.len(), files.id("comics/a")), (2, before), "{round}");
+    }
+}
+
+#[test]
+fn a_log_that_is_rotated_keeps_its_id() {
+    let shelf = Shelf::with(["comics/log"]).start();
+    let before = shelf.files().id("comics/log");
+    shelf.rename("comics/log", "comics/log.1");
+    shelf.write("comics/log", "begins anew");
+    let files = shelf.assert_equals_disk();
+    assert_eq!(files.id("comics/log.1"), before);
+}
+
+#[test]
 fn exchanged_files_and_directories_exchange_their_names() {
     let shelf = Shelf::with(["comics/a", "comics/b", "comics/c/1", "comics/d/2"]).start();
     let before = shelf.files();
@@ -206,6 +278,34 @@ fn a_write_through_one_link_shows_at_all() {
     assert_eq!(shelf.assert_equals_disk().id("comics/b/two"), id);
     shelf.rename("comics/b/two", "comics/a/three");
     assert_eq!(shelf.assert_equals_disk().id("comics/a/three"), id);
+}
+
+#[test]
+fn a_write_through_an_ignored_name_shows_at_the_entry() {
+    let shelf = Shelf::with(["comics/a"]).start();
+    std::fs::hard_link(shelf.path("comics/a"), shelf.path("comics/a.part")).unwrap();
+    shelf.sync();
+    shelf.write("comics/a.part", "longer than before");
+    assert_eq!(shelf.assert_equals_disk().paths(), ["comics/a"]);
+}
+
+#[test]
+fn a_link_out_of_a_directory_that_then_moves_takes_nothing_from_it() {
+    let shelf = Shelf::with(["comics/a/x/1", "comics/b/2"]).start();
+    for round in 0..10 {
+        // Both are noticed at once: when the link is looked at, the directory is not where it was.
+        shelf.halt();
+        let linked = shelf.path(&format!("comics/b/link{round}"));
+        let (from, to) = if round % 2 == 0 {
+            ("a", "c")
+        } else {
+            ("c", "a")
+        };
+        std::fs::hard_link(shelf.path(&format!("comics/{from}/x/1")), linked).unwrap();
+        shelf.rename(&format!("comics/{from}"), &format!("comics/{to}"));
+        shelf.go_on();
+        assert_eq!(shelf.assert_equals_disk().len(), round + 3);
+    }
 }
 
 #[test]
@@ -398,6 +498,32 @@ fn a_file_system_mounted_below_is_read_and_unmounting_keeps_its_entries() {
         shelf.eventually("the rest goes on", |files| files.has("comics/3"));
         shelf.sync();
         assert!(before.is_subset(&shelf.files().ids()), "{}", shelf.report());
+        shelf.eventually_folder_is("comics", "degraded");
+        let said = shelf.watcher_status()["folders"][0]["message"].to_string();
+        assert!(said.contains("no disk is mounted at"), "{said}");
+        mount_memory(&shelf.path("comics/disk"));
+        shelf.eventually_folder_is("comics", "watching");
+        shelf.assert_equals_disk();
+    });
+}
+
+#[test]
+fn what_is_there_without_the_disk_mounted_below_can_be_accepted() {
+    in_private_mounts(|| {
+        let mut shelf = Shelf::with(["comics/disk/1"]).start();
+        mount_memory(&shelf.path("comics/disk"));
+        shelf.write("comics/disk/2", "x");
+        shelf.eventually("it is read", |files| files.paths() == ["comics/disk/2"]);
+        unmount(&shelf.path("comics/disk"));
+        shelf.eventually_folder_is("comics", "degraded");
+        shelf.write("comics/disk/3", "x");
+        shelf.restart();
+        shelf.eventually_folder_is("comics", "degraded");
+        assert_eq!(shelf.files().paths(), ["comics/disk/2"]);
+        let accepted = shelf.post("/api/folders/comics/accept", &serde_json::json!({}));
+        assert_eq!(accepted.status, 202);
+        shelf.eventually_folder_is("comics", "watching");
+        assert_eq!(shelf.assert_equals_disk().len(), 2);
     });
 }
 
@@ -438,6 +564,8 @@ fn an_overflow_of_the_kernel_s_queue_is_repaired() {
     shelf.eventually("all are found", |files| files.total == 20_011);
     let after = shelf.assert_equals_disk();
     assert!(shelf.log().contains("the kernel lost notices"));
+    let metrics = String::from_utf8(shelf.get("/metrics").body).unwrap();
+    assert!(!metrics.contains("shelfcast_watch_overflows_total 0\n"));
     for directory in ["0", "1", "2"] {
         let path = format!("comics/{directory}/kept");
         assert_eq!(before.id(&path), after.id(&path));
@@ -460,7 +588,16 @@ fn beyond_the_watch_limit_directories_are_polled_and_it_is_said() {
     assert_eq!(status["directories"], 201, "{status}");
     let watched = status["watched"].as_u64().unwrap();
     assert!((1..=60).contains(&watched), "{status}");
-    assert_eq!(status["polled"].as_u64().unwrap(), 201 - watched);
+    let polled = 201 - watched;
+    assert_eq!(status["polled"].as_u64().unwrap(), polled);
+    let message = status["folders"][0]["message"].as_str().unwrap();
+    for part in [
+        "the limit of 60 inotify watches",
+        "sysctl fs.inotify.max_user_watches=",
+        &format!("{watched} directories are watched, {polled} polled"),
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
     let error = shelf
         .stream()
         .wait_for("an error about it", |event| event.kind == "error");
@@ -512,7 +649,7 @@ fn a_change_is_on_the_stream_within_a_tenth_of_a_second() {
             added.is_some_and(|added| added.iter().any(|entry| entry["path"] == path.as_str()))
         });
         times.push(event.read_at - started);
-        crate::helper::pause(Duration::from_millis(200));
+        pause(Duration::from_millis(200));
     }
     times.sort();
     let median = times[times.len() / 2];
@@ -528,7 +665,7 @@ fn never_more_than_ten_updates_in_a_second() {
     while started.elapsed() < Duration::from_secs(4) {
         shelf.write(&format!("comics/{number}"), "x");
         number += 1;
-        crate::helper::pause(Duration::from_millis(3));
+        pause(Duration::from_millis(3));
     }
     shelf.sync();
     let events = stream.events();

@@ -11,6 +11,8 @@ use serde::Serialize;
 
 const DEFAULT_LIMIT: u64 = 100;
 const LARGEST_LIMIT: u64 = 1000;
+/// Duplicates that are told with an entry.
+const DUPLICATES: u32 = 100;
 
 #[derive(Serialize)]
 struct FilesAnswer {
@@ -24,12 +26,13 @@ struct FilesAnswer {
     directories: Option<Vec<DirectoryAnswer>>,
 }
 
-/// One entry with what was done with it.
+/// One entry with what was done with it, and who has the same content.
 #[derive(Serialize)]
 struct Detailed {
     #[serde(flatten)]
     entry: Entry,
     history: Vec<ShownResult>,
+    duplicates: Vec<Entry>,
 }
 
 #[derive(Serialize)]
@@ -126,7 +129,13 @@ pub fn entry(library: &Library, processing: &Processing, id: &str) -> Result<Res
     let entry = library.file(number).map_err(|error| failed(&error))?;
     let entry = entry.ok_or_else(|| no_entry(id))?;
     let history = history::of_entry(processing, number)?;
-    Ok(Response::json(200, &Detailed { entry, history }))
+    let duplicates = library.duplicates(number, DUPLICATES);
+    let detailed = Detailed {
+        entry,
+        history,
+        duplicates: duplicates.map_err(|error| failed(&error))?,
+    };
+    Ok(Response::json(200, &detailed))
 }
 
 fn no_entry(id: &str) -> ApiError {

@@ -62,6 +62,19 @@ impl Index {
         Ok(())
     }
 
+    /// Returns some of the entries in `dir`; none if there is none.
+    pub(crate) fn some_in(&self, dir: DirId) -> Result<Vec<EntryId>, IndexError> {
+        let sql = "SELECT id FROM entry WHERE dir = ?1 LIMIT 64";
+        let mut find = self.connection.prepare_cached(sql)?;
+        let ids = find.query_map(params![dir.0], |row| Ok(EntryId(row.get(0)?)))?;
+        Ok(ids.collect::<Result<_, _>>()?)
+    }
+
+    /// Returns the id that the next new entry gets.
+    pub(crate) fn next_entry(&self) -> EntryId {
+        EntryId(self.next_entry)
+    }
+
     pub(crate) fn add_entry(
         &mut self,
         dir: DirId,

@@ -20,6 +20,8 @@ const MOST_YOUNG: usize = 16_384;
 impl Keeper {
     /// Applies actions in an order in which no two things ever have one name.
     pub(super) fn apply(&mut self, actions: Vec<Action>) -> Result<(), IndexError> {
+        let next = self.index.next_entry();
+        let (actions, saves) = self.find_saves(actions)?;
         let (removals, rest): (Vec<_>, Vec<_>) = actions
             .into_iter()
             .partition(|action| matches!(action, Action::Remove(_) | Action::RemoveDirectory(_)));
@@ -31,9 +33,12 @@ impl Keeper {
             .count();
         let park = moves > 0 && (rest.len() > 1 || !removals.is_empty());
         let mut left: HashMap<DirId, Spot> = HashMap::new();
+        let mut parked: HashMap<EntryId, Spot> = HashMap::new();
         for action in &rest {
             match action {
-                Action::Move(id, ..) if park => self.park_entry(*id)?,
+                Action::Move(id, ..) if park => {
+                    parked.extend(self.park_entry(*id)?.map(|left| (*id, left)));
+                }
                 Action::MoveDirectory(dir, _) => {
                     left.extend(self.spot_of(*dir).map(|spot| (*dir, spot)));
                     let mut view = self.shared.write();
@@ -65,14 +70,19 @@ impl Keeper {
                 }
                 Action::ReplaceDirectory(dir, identity) => self.replace_directory(dir, identity)?,
                 Action::AddDirectory(spot, identity) => self.add_directory(&spot, identity)?,
-                Action::Move(id, spot, meta) => self.move_entry(id, &spot, &meta, park)?,
+                Action::Move(id, spot, meta) => {
+                    let left = self.move_entry(id, &spot, &meta, parked.remove(&id))?;
+                    if let Some(left) = left.filter(|left| left.0 == spot.0) {
+                        self.renamed.note(id, left, &spot.1, next);
+                    }
+                }
                 Action::Change(id, meta) => self.change_entry(id, &meta)?,
                 Action::Add(spot, meta) => self.add_entry(&spot, &meta)?,
                 Action::Doubt(spot) => self.doubt(spot),
                 Action::Remove(_) | Action::RemoveDirectory(_) => {}
             }
         }
-        Ok(())
+        self.end_saves(saves)
     }
 
     fn add_entry(&mut self, spot: &Spot, meta: &FileMeta) -> Result<(), IndexError> {
@@ -138,9 +148,9 @@ impl Keeper {
         Ok(())
     }
 
-    /// A write through one name is told for that name alone, so the others are looked at too, unless
-    /// the index has them as the file is `now`.
-    fn look_at_links(
+    /// A write through one name is told for that name alone (that of the entry `id`, or of none), so the
+    /// others are looked at too, unless the index has them as the file is `now`.
+    pub(super) fn look_at_links(
         &mut self,
         id: EntryId,
         identity: Identity,
@@ -158,44 +168,49 @@ impl Keeper {
             let same = now
                 .is_some_and(|now| (now.size, now.modified) == (row.meta.size, row.meta.modified));
             if row.id != id && !same {
-                self.links.name(row.dir, row.name, Told::Touched);
+                self.later.name(row.dir, row.name, Told::Touched);
             }
         }
         Ok(())
     }
 
-    fn park_entry(&mut self, id: EntryId) -> Result<(), IndexError> {
-        if let Some(row) = self.index.entry(id)? {
-            let left = self.count_out(
-                row.dir,
-                row.status,
-                row.duplicate_of.is_some(),
-                row.meta.size,
-            );
-            self.delta.folders.insert(left);
-            self.index.park_entry(id)?;
-        }
-        Ok(())
+    /// Takes an entry out of its place; returns that.
+    fn park_entry(&mut self, id: EntryId) -> Result<Option<Spot>, IndexError> {
+        let Some(row) = self.index.entry(id)? else {
+            return Ok(None);
+        };
+        let duplicate = row.duplicate_of.is_some();
+        let left = self.count_out(row.dir, row.status, duplicate, row.meta.size);
+        self.delta.folders.insert(left);
+        self.index.park_entry(id)?;
+        Ok(Some((row.dir, row.name)))
     }
 
+    /// Moves an entry, which was `parked` from there; returns the spot that it left, if it is still
+    /// there to move.
     fn move_entry(
         &mut self,
         id: EntryId,
         spot: &Spot,
         meta: &FileMeta,
-        parked: bool,
-    ) -> Result<(), IndexError> {
+        parked: Option<Spot>,
+    ) -> Result<Option<Spot>, IndexError> {
         let Some(before) = self.index.entry(id)? else {
-            return Ok(());
+            return Ok(None);
         };
         if self.shared.read().tree.get(spot.0).is_none() {
-            return self.remove_entry(id); // its new directory went in the same batch
+            self.remove_entry(id)?; // its new directory went in the same batch
+            return Ok(None);
         }
         let duplicate = before.duplicate_of.is_some();
-        if !parked {
-            let left = self.count_out(before.dir, before.status, duplicate, before.meta.size);
-            self.delta.folders.insert(left);
-        }
+        let left = match parked {
+            Some(left) => left,
+            None => {
+                let left = self.count_out(before.dir, before.status, duplicate, before.meta.size);
+                self.delta.folders.insert(left);
+                (before.dir, before.name.clone())
+            }
+        };
         self.clear_of_directory(spot)?;
         match self.index.place_entry(&before, spot.0, &spot.1) {
             Err(error) if error.is_conflict() => {
@@ -213,7 +228,7 @@ impl Keeper {
         {
             self.change_entry(id, meta)?;
         }
-        Ok(())
+        Ok(Some(left))
     }
 
     pub(super) fn remove_entry(&mut self, id: EntryId) -> Result<(), IndexError> {

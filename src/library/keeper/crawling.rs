@@ -218,8 +218,12 @@ impl Keeper {
         looks.name(spot.0, spot.1, Told::Touched);
         self.look(looks)?;
         // It, or one above it, was moved after it was asked for: then it is where the tree has it.
-        if self.open(dir).is_ok() {
+        if self.sight(dir, []).is_ok() {
             self.tasks.add(flight.task);
+        } else if let Some(known) = self.shared.write().tree.get_mut(dir) {
+            // It may come back to the place where the tree has it, as if nothing had happened.
+            known.coverage = Coverage::Unseen;
+            known.listed_at = None;
         }
         Ok(())
     }

@@ -1,12 +1,19 @@
 //! Writing what becomes of directories: added, replaced, moved, removed.
 
+use std::time::{Duration, Instant};
+
 use super::Keeper;
 use super::tasks::Task;
 use crate::glob::Selection;
 use crate::library::delta::{Difference, MOST_ENTRIES};
 use crate::library::index::IndexError;
 use crate::library::reconcile::Spot;
-use crate::library::tree::{DirId, Identity};
+use crate::library::tree::{Dir, DirId, Identity};
+
+/// Directories and entries that are removed at once; a guess at what takes 20 ms on a small machine.
+const AT_ONCE: u64 = 500;
+/// A piece of what is more; live changes, and whoever asks, come between two pieces.
+const PIECE: Duration = Duration::from_millis(50);
 
 impl Keeper {
     pub(super) fn add_directory(
@@ -151,25 +158,87 @@ impl Keeper {
         Ok(())
     }
 
+    /// Removes a directory that is gone, with all that is below it: at once where that is little, else
+    /// it leaves its name, and goes piece by piece.
     pub(super) fn remove_directory(&mut self, dir: DirId) -> Result<(), IndexError> {
-        let mut view = self.shared.write();
-        view.unpublished = true;
+        let view = self.shared.read();
+        let Some(known) = view.tree.get(dir) else {
+            return Ok(());
+        };
+        let (is_leaving, below) = (known.is_leaving(), view.tree.subtree(dir));
+        let size = view.tree.files_below(dir) + below.len() as u64;
+        let root = self.folders.get(known.folder).map(|folder| folder.root);
+        let name = known.leaving_name(dir);
+        drop(view);
+        self.status_changed = true;
+        if let Some(root) = root
+            && (size > AT_ONCE || is_leaving)
+        {
+            if !self.leaving.contains(&dir) {
+                self.leaving.push(dir);
+            }
+            if is_leaving {
+                return Ok(()); // a service that was killed had begun it
+            }
+            self.index.place_dir(dir, root, &name)?;
+            let mut view = self.shared.write();
+            view.unpublished = true;
+            view.tree.detach(dir);
+            view.tree.place(dir, root, &name);
+            for below in below {
+                if let Some(known) = view.tree.get_mut(below) {
+                    known.listed_at = None; // should it turn up elsewhere after all
+                }
+            }
+            return Ok(());
+        }
+        self.remove_all(below, None)?;
+        Ok(())
+    }
+
+    /// Removes a piece of what is leaving.
+    pub(super) fn remove_piece(&mut self) -> Result<(), IndexError> {
+        let Some(dir) = self.leaving.last().copied() else {
+            return Ok(());
+        };
+        let view = self.shared.read();
+        let is_leaving = view.tree.get(dir).is_some_and(Dir::is_leaving);
         let below = view.tree.subtree(dir);
         drop(view);
-        for dir in below.into_iter().rev() {
-            let mut ids = Vec::new();
-            self.index.each_in(dir, |_, id, _| ids.push(id))?;
-            for id in ids {
-                self.remove_entry(id)?;
+        // Otherwise it has turned up elsewhere meanwhile, and stays.
+        if !is_leaving || self.remove_all(below, Some(Instant::now() + PIECE))? {
+            self.leaving.retain(|left| *left != dir);
+        }
+        Ok(())
+    }
+
+    /// Removes directories, parents first in the list, with their entries, as far as it gets until then;
+    /// tells whether all are gone.
+    fn remove_all(&mut self, dirs: Vec<DirId>, until: Option<Instant>) -> Result<bool, IndexError> {
+        for dir in dirs.into_iter().rev() {
+            loop {
+                let ids = self.index.some_in(dir)?;
+                if ids.is_empty() {
+                    break;
+                }
+                for id in ids {
+                    self.remove_entry(id)?;
+                }
+                if until.is_some_and(|until| Instant::now() >= until) {
+                    return Ok(false);
+                }
             }
             self.watch.remove(dir.into());
             self.index.remove_dir(dir)?;
-            self.shared.write().tree.remove(dir);
+            let mut view = self.shared.write();
+            view.unpublished = true;
+            view.tree.remove(dir);
+            drop(view);
             for folder in &mut self.folders {
                 folder.forget_directory(dir);
             }
         }
         self.status_changed = true;
-        Ok(())
+        Ok(true)
     }
 }

@@ -4,17 +4,35 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::Keeper;
+use crossbeam_channel::select;
+
+use super::looks::Looks;
+use super::{Command, Keeper};
 use crate::glob::Selection;
+use crate::library::apart::{LeftBehind, Pulse, patience};
 use crate::library::folder::{Away, DiskIdentity, Root, look_at_root};
 use crate::library::index::IndexError;
 use crate::library::mounts;
 use crate::library::tree::{Coverage, DirId};
-use crate::watch::{WatchError, kernel_limit};
+use crate::watch::{Told, WatchError, kernel_limit};
 
 /// Unreadable directories that a folder's message names.
 const NAMED_UNREADABLE: usize = 3;
+
+/// Commands kept while a disk is waited for; more wait in their channel.
+const MOST_PUT_OFF: usize = 1024;
+/// A stop does not wait for a disk that may have to spin up.
+const PATIENCE_AT_STOP: Duration = Duration::from_secs(1);
+
+/// How disks are, seen by one who stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disks {
+    Answer,
+    /// Nothing is asked of any disk any more.
+    Hang,
+}
 
 /// One watched root as the library's thread knows it.
 pub(crate) struct Folder {
@@ -27,10 +45,14 @@ pub(crate) struct Folder {
     /// How the root was found; none while the folder is offline.
     pub(crate) root_info: Option<Root>,
     pub(crate) away: Option<Away>,
+    /// Threads that hang on its disk; until they are back nobody else asks it.
+    pub(crate) left_behind: Vec<LeftBehind>,
     /// Why some directories are polled.
     pub(crate) polled_because: Option<String>,
     /// Directories that cannot be read, with their paths and why.
     pub(crate) unreadable: BTreeMap<DirId, String>,
+    /// Directories at which a disk was mounted that is away, with their paths.
+    pub(crate) unmounted: BTreeMap<DirId, String>,
 }
 
 impl Folder {
@@ -38,6 +60,12 @@ impl Folder {
         self.root_info
             .as_ref()
             .is_none_or(|root| root.lasting_inodes)
+    }
+
+    /// Returns how long its disk may take for an answer.
+    pub(super) fn patience(&self) -> Duration {
+        let root = self.root_info.as_ref();
+        patience(root.is_some_and(|root| !root.must_poll))
     }
 
     pub(super) fn cannot_read(&mut self, dir: DirId, path: String, error: &std::io::Error) {
@@ -53,6 +81,7 @@ impl Folder {
 
     pub(super) fn forget_directory(&mut self, dir: DirId) {
         self.unreadable.remove(&dir);
+        self.unmounted.remove(&dir);
     }
 
     /// Says what is wrong, if anything is.
@@ -74,6 +103,13 @@ impl Folder {
                 named.join("; ")
             ));
         }
+        if !self.unmounted.is_empty() {
+            let paths: Vec<&str> = self.unmounted.values().map(String::as_str).collect();
+            let paths = paths.join(", ");
+            parts.push(format!(
+                "no disk is mounted at {paths} any more: the entries there are kept"
+            ));
+        }
         (!parts.is_empty()).then(|| parts.join(". "))
     }
 }
@@ -81,21 +117,121 @@ impl Folder {
 impl Keeper {
     /// Looks whether each folder is there, and whether it is itself.
     pub(super) fn check_folders(&mut self) -> Result<(), IndexError> {
+        self.leave_crawl_that_hangs();
+        let apart = std::mem::take(&mut self.mounts_changed);
         for index in 0..self.folders.len() {
-            let folder = &self.folders[index];
-            match look_at_root(&folder.path) {
+            let folder = &mut self.folders[index];
+            folder.left_behind.retain(|left| !left.is_back());
+            if !folder.left_behind.is_empty() {
+                continue;
+            }
+            let path = Arc::clone(&folder.path);
+            let is_local = folder
+                .root_info
+                .as_ref()
+                .is_some_and(|root| !root.must_poll);
+            // What is asked of a local disk that was there is in memory, and one that is idle is not to
+            // cost two threads their sleep.
+            let found = if is_local && !apart {
+                Some(look_at_root(&path))
+            } else {
+                self.on_disk(index, move |_| look_at_root(&path))
+            };
+            let Some(found) = found else {
+                continue;
+            };
+            match found {
                 Ok(root) => {
-                    let same = folder.disk.as_ref().is_none_or(|disk| disk.is(&root.disk));
-                    if same {
-                        self.is_there(index, root)?;
-                    } else {
-                        self.is_away(index, Away::Another);
+                    let other = self.folders[index].disk.as_ref();
+                    match other.filter(|disk| !disk.is(&root.disk)) {
+                        None => self.is_there(index, root)?,
+                        Some(disk) => {
+                            let away = disk.away(&root.disk);
+                            self.is_away(index, away);
+                        }
                     }
                 }
                 Err(away) => self.is_away(index, away),
             }
         }
         Ok(())
+    }
+
+    /// Has something asked of a folder's disk and waits for the answer; `None` where none comes: the
+    /// folder is offline then. The watchdog is answered meanwhile, everybody else waits.
+    pub(super) fn on_disk<T: Send + 'static>(
+        &mut self,
+        index: usize,
+        work: impl FnOnce(&Pulse) -> T + Send + 'static,
+    ) -> Option<T> {
+        let never = crossbeam_channel::never();
+        let mut patience = self.folders.get(index)?.patience();
+        let mut stillness = self.disks.stillness();
+        if self.stops == Some(Disks::Hang) {
+            return None;
+        }
+        let answer = self.disks.ask(work);
+        loop {
+            let commands = match self.stops {
+                None if self.put_off.len() < MOST_PUT_OFF => &self.commands,
+                _ => &never,
+            };
+            if self.stops.is_some() {
+                patience = PATIENCE_AT_STOP;
+            }
+            let left = (stillness.since() + patience).saturating_duration_since(Instant::now());
+            select! {
+                recv(answer) -> answer => match answer {
+                    Ok(answer) => return Some(answer),
+                    Err(_) => break, // its thread has panicked
+                },
+                recv(commands) -> command => match command {
+                    Ok(Command::Ping(reply)) => super::signal(&reply),
+                    Ok(Command::Stop) | Err(_) => {
+                        self.put_off.push_back(Command::Stop);
+                        self.stops = Some(Disks::Answer);
+                    }
+                    Ok(command) => self.put_off.push_back(command),
+                },
+                default(left) => {
+                    if stillness.since().elapsed() >= patience {
+                        break;
+                    }
+                }
+            }
+        }
+        match self.disks.leave() {
+            Ok(left) => self.folders[index].left_behind.push(left),
+            Err(error) => log::error!("no thread to ask disks: {error}"),
+        }
+        match &mut self.stops {
+            Some(disks) => *disks = Disks::Hang,
+            None => self.is_away(index, Away::Silent),
+        }
+        None
+    }
+
+    /// The crawler hangs on a disk: its folder is offline, and others go on with another crawler.
+    fn leave_crawl_that_hangs(&mut self) {
+        let still_since = self.crawler.still_since();
+        let Some(asked) = self.tasks.oldest() else {
+            return;
+        };
+        let dir = self.shared.read().tree.get(asked.dir).map(|dir| dir.folder);
+        let Some(index) = dir else { return };
+        let patience = self.folders[index].patience();
+        let answers = !self.crawler.results().is_empty() || self.answer.is_some();
+        if answers || still_since.max(asked.at).elapsed() < patience {
+            return;
+        }
+        match self.crawler.leave() {
+            Ok(left) => {
+                self.folders[index].left_behind.push(left);
+                self.is_away(index, Away::Silent);
+                self.tasks.ask_again();
+            }
+            Err(error) => log::error!("no thread to crawl with: {error}"),
+        }
     }
 
     fn is_there(&mut self, index: usize, root: Root) -> Result<(), IndexError> {
@@ -166,6 +302,7 @@ impl Keeper {
         folder.away = Some(away);
         folder.root_info = None;
         folder.unreadable.clear();
+        folder.unmounted.clear();
         let name = folder.name.clone();
         let mut view = self.shared.write();
         if let Some(view) = view.folders.get_mut(index) {
@@ -203,19 +340,23 @@ impl Keeper {
     /// Something was mounted or unmounted: looks at the folders, and reads again what is mounted below
     /// them now and was not before, or the reverse. On a box with containers most mounts are elsewhere.
     pub(super) fn mounts_changed(&mut self) {
-        self.next_check = std::time::Instant::now();
+        self.next_check = Instant::now();
+        self.mounts_changed = true;
         let now = mounts::table();
         let differing = mounts::differing(&self.mounts, &now);
+        let mut roots = Vec::new();
+        for index in 0..self.folders.len() {
+            if self.folders[index].root_info.is_some() {
+                let path = Arc::clone(&self.folders[index].path);
+                // The table has paths without links.
+                let path = self.on_disk(index, move |_| path.canonicalize());
+                roots.extend(path.and_then(Result::ok).map(|path| (index, path)));
+            }
+        }
         let mut view = self.shared.write();
         let mut again: Vec<DirId> = Vec::new();
-        for folder in self
-            .folders
-            .iter()
-            .filter(|folder| folder.root_info.is_some())
-        {
-            let Ok(root) = folder.path.canonicalize() else {
-                continue;
-            };
+        for (index, root) in roots {
+            let folder = &self.folders[index];
             let below = differing
                 .iter()
                 .filter_map(|point| point.strip_prefix(&root).ok());
@@ -252,12 +393,52 @@ impl Keeper {
         let Some(index) = self.folders.iter().position(|folder| folder.name == name) else {
             return Ok(false);
         };
-        if self.folders[index].away == Some(Away::Another) {
+        let folder = &mut self.folders[index];
+        if matches!(folder.away, Some(Away::Another | Away::Unmounted)) {
             log::info!("another disk is accepted folder={name}");
-            self.folders[index].disk = None;
+            folder.disk = None;
             self.check_folders()?;
         }
+        let unmounted = std::mem::take(&mut self.folders[index].unmounted);
+        let mut looks = Looks::default();
+        for (dir, path) in unmounted {
+            log::info!("what is there without its disk is accepted path={path:?}");
+            if let Some(known) = self.shared.write().tree.get_mut(dir) {
+                known.mount = false;
+            }
+            self.index.set_dir_mount(dir, false)?;
+            if let Some((above, name)) = self.spot_of(dir) {
+                looks.name(above, name, Told::Deleted);
+            }
+            self.status_changed = true;
+        }
+        self.look(looks)?;
         Ok(true)
+    }
+
+    /// The disk that was mounted at a directory below a folder is away: its entries are kept, which is
+    /// said once.
+    pub(super) fn mount_is_away(&mut self, dir: DirId) {
+        let view = self.shared.read();
+        let Some(index) = view.tree.get(dir).map(|known| known.folder) else {
+            return;
+        };
+        let path = String::from_utf8_lossy(&view.tree.full_path(dir)).into_owned();
+        drop(view);
+        let folder = &mut self.folders[index];
+        if folder.unmounted.insert(dir, path.clone()).is_some() {
+            return;
+        }
+        let message = format!("no disk is mounted at {path} any more: the entries there are kept");
+        let hint = format!(
+            "mount it; if it is gone for good, take what is there now: POST /api/folders/{}/accept",
+            folder.name
+        );
+        log::error!("{message} folder={}", folder.name);
+        let name = folder.name.clone();
+        self.status_changed = true;
+        self.status_urgent = true;
+        self.publish_error("disk_not_mounted", &message, Some(&hint), Some(&name));
     }
 
     pub(super) fn is_being_read(&self, folder: &Folder) -> bool {
@@ -276,8 +457,8 @@ impl Keeper {
             return;
         };
         let (message, hint) = match error {
-            WatchError::Limit { limit } => {
-                let limit = limit.or_else(kernel_limit).unwrap_or(8192);
+            WatchError::Limit { .. } => {
+                let limit = kernel_limit().unwrap_or(8192);
                 let wanted = (limit * 2).max(65_536).next_power_of_two();
                 let hint = format!("sysctl fs.inotify.max_user_watches={wanted}");
                 (

@@ -32,7 +32,8 @@ impl Keeper {
         mut listing: Listing,
     ) -> Result<(), IndexError> {
         if self.is_unmounted(dir, meta) {
-            return Ok(()); // its entries are on the disk that was mounted here
+            self.mount_is_away(dir); // its entries are on the disk that was mounted here
+            return Ok(());
         }
         if listing.broken == Some(Errno::NOENT) {
             return self.gone_elsewhere(dir, flight); // it was removed while it was listed
@@ -61,7 +62,7 @@ impl Keeper {
                 }
                 self.look(looks)?;
             } else {
-                self.reconcile(rest)?;
+                self.reconcile(meta.device, rest)?;
             }
         }
         if let Some(error) = listing.broken {
@@ -80,10 +81,15 @@ impl Keeper {
         // A new directory has a task since it was added; one that is known has it from here.
         let mut looks = Looks::default();
         for name in listing.directories {
-            let child = self.shared.read().tree.child(dir, &name);
+            let view = self.shared.read();
+            let child = view.tree.child(dir, &name);
+            let known = child.and_then(|child| view.tree.get(child));
+            let is_unread = known.is_some_and(|known| known.coverage.is_unread());
+            drop(view);
             match child {
-                Some(child) if flight.task.recursive => self.tasks.add(Task {
+                Some(child) if flight.task.recursive || is_unread => self.tasks.add(Task {
                     dir: child,
+                    recursive: true,
                     ..flight.task
                 }),
                 Some(_) => {}
@@ -126,9 +132,10 @@ impl Keeper {
         let Some(known) = view.tree.get_mut(dir) else {
             return Ok(None);
         };
-        let Some(folder) = self.folders.get(known.folder) else {
+        let Some(folder) = self.folders.get_mut(known.folder) else {
             return Ok(None);
         };
+        self.status_changed |= folder.unmounted.remove(&dir).is_some();
         let lasting = folder.lasting_inodes();
         let identity = if lasting {
             meta.identity

@@ -1,15 +1,16 @@
 //! Looking at single names on disk, and what follows from it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
 use super::Keeper;
+use super::folders::Folder;
 use crate::library::crawl::Expected;
-use crate::library::disk::{self, DirMeta, Found};
+use crate::library::disk::{DirMeta, FileMeta, Found, Sight, Sighted};
 use crate::library::index::{EntryRow, IndexError};
-use crate::library::reconcile::{Row, Seen, Spot, is_same_row, reconcile};
+use crate::library::reconcile::{EntryId, Row, Seen, Spot, is_same_row, reconcile};
 use crate::library::tree::{Coverage, DirId, Identity};
 use crate::watch::Told;
 
@@ -54,12 +55,6 @@ impl Looks {
     }
 }
 
-/// A directory that is open and known to be the one meant.
-pub(super) struct Opened {
-    fd: OwnedFd,
-    meta: DirMeta,
-}
-
 /// Why a directory was not opened.
 pub(super) enum NotOpened {
     /// It is not where the tree has it.
@@ -74,14 +69,20 @@ impl Keeper {
     /// Looks at `looks`, and writes what differs.
     pub(super) fn look(&mut self, looks: Looks) -> Result<(), IndexError> {
         let mut todo = looks.names;
-        let mut seen: Vec<Seen> = Vec::new();
+        // By device, since nothing moves from one to another.
+        let mut seen: BTreeMap<u64, Vec<Seen>> = BTreeMap::new();
         let mut done: BTreeSet<Spot> = BTreeSet::new();
         let mut finished: Vec<Spot> = Vec::new();
         let mut unfinished: Vec<Spot> = Vec::new();
         while let Some((dir, names)) = todo.pop_first() {
             self.tasks.touch(dir);
-            let opened = match self.open(dir) {
-                Ok(opened) => opened,
+            let names: Vec<_> = names
+                .into_iter()
+                .map(|(name, hint)| ((dir, name), hint))
+                .filter(|(spot, _)| done.insert(spot.clone()))
+                .collect();
+            let sighted = match self.sight(dir, names.iter().map(|((_, name), _)| &**name)) {
+                Ok(sighted) => sighted,
                 Err(NotOpened::Elsewhere) => {
                     // Where the directory is now, or that it is gone, is for its parent to say; its
                     // names are read again if it is still ours.
@@ -101,13 +102,12 @@ impl Keeper {
                 }
                 Err(NotOpened::Unknown) => continue,
             };
-            for (name, hint) in names {
-                let spot = (dir, name);
-                if !done.insert(spot.clone()) {
-                    continue;
-                }
-                match self.look_at(&opened, &spot) {
+            for ((spot, hint), found) in names.into_iter().zip(sighted.found) {
+                match self.wanted(sighted.meta, &spot, found) {
                     Ok(Some(disk)) => {
+                        if let (Ok(Some(Found::File(meta))), None) = (found, disk) {
+                            self.look_behind_ignored(dir, &meta)?;
+                        }
                         if matches!(disk, Some(Found::Directory(_))) {
                             self.try_again_below(&spot);
                         }
@@ -117,7 +117,7 @@ impl Keeper {
                             &mut unfinished
                         }
                         .push(spot.clone());
-                        seen.push(Seen {
+                        seen.entry(sighted.meta.device).or_default().push(Seen {
                             row: self.row_at(&spot)?,
                             disk,
                             renamed_from: hint.renamed_from,
@@ -125,7 +125,10 @@ impl Keeper {
                             spot,
                         });
                     }
-                    Ok(None) => {} // a disk mounted below went away: its entries are kept
+                    Ok(None) => {
+                        let mount = self.shared.read().tree.child(spot.0, &spot.1);
+                        mount.into_iter().for_each(|dir| self.mount_is_away(dir));
+                    }
                     Err(error) => {
                         log::warn!("cannot look at {:?}: {error}", self.show(&spot));
                         self.unreadable(dir, error); // so that it is looked at again
@@ -133,25 +136,40 @@ impl Keeper {
                 }
             }
         }
-        self.reconcile(seen)?;
+        for (device, seen) in seen {
+            self.reconcile(device, seen)?;
+        }
         self.note_writers(&finished, &unfinished)
     }
 
-    /// A notice of a directory that could not be read may be of its mode: it is tried again.
+    /// A file that is ignored may have been written by this name, and be an entry by another.
+    fn look_behind_ignored(&mut self, dir: DirId, meta: &FileMeta) -> Result<(), IndexError> {
+        let view = self.shared.read();
+        let folder = view.tree.get(dir).map(|dir| dir.folder);
+        drop(view);
+        let folder = folder.and_then(|folder| self.folders.get(folder));
+        if meta.links > 1 && folder.is_some_and(Folder::lasting_inodes) {
+            self.look_at_links(EntryId(0), meta.identity, Some(meta))?;
+        }
+        Ok(())
+    }
+
+    /// A notice of a directory that could not be read may be of its mode, or it has come back from
+    /// elsewhere: it is tried again.
     fn try_again_below(&mut self, spot: &Spot) {
         let view = self.shared.read();
-        let unreadable = view.tree.child(spot.0, &spot.1).filter(|child| {
+        let unread = view.tree.child(spot.0, &spot.1).filter(|child| {
             let known = view.tree.get(*child);
-            known.is_some_and(|dir| dir.coverage == Coverage::Unreadable)
+            known.is_some_and(|dir| dir.coverage.is_unread())
         });
         drop(view);
-        if let Some(dir) = unreadable {
+        if let Some(dir) = unread {
             self.read_again(dir, true);
         }
     }
 
-    /// Compares with the index and applies the differences.
-    pub(super) fn reconcile(&mut self, seen: Vec<Seen>) -> Result<(), IndexError> {
+    /// Compares what was seen on one device with the index, and applies the differences.
+    pub(super) fn reconcile(&mut self, device: u64, seen: Vec<Seen>) -> Result<(), IndexError> {
         if seen.is_empty() {
             return Ok(());
         }
@@ -161,7 +179,7 @@ impl Keeper {
             if self.bulk {
                 return None; // nothing was known before, so nothing can have moved
             }
-            self.elsewhere(found, &spots, taken)
+            self.elsewhere(device, found, &spots, taken)
                 .unwrap_or_else(|error| {
                     failure = Some(error);
                     None
@@ -175,7 +193,8 @@ impl Keeper {
 
     /// Finds the row of a file or directory that was renamed to a spot that is looked at.
     fn elsewhere(
-        &self,
+        &mut self,
+        device: u64,
         found: &Found,
         spots: &BTreeSet<Spot>,
         taken: &[Option<Row>],
@@ -184,16 +203,22 @@ impl Keeper {
         match found {
             Found::File(meta) if meta.identity.is_known() => {
                 for row in self.index.entries_by_identity(meta.identity)? {
+                    if !self.is_on(row.dir, device, meta.identity) {
+                        continue;
+                    }
                     let spot = (row.dir, row.name.clone());
                     let row = self.file_row(&row);
                     if !spots.contains(&spot) && is_free(&row) && self.has_left(&spot, found) {
+                        self.look_later(spot);
                         return Ok(Some(row));
                     }
                 }
             }
             Found::Directory(meta) if meta.identity.is_known() => {
                 for dir in self.index.dirs_by_identity(meta.identity)? {
-                    let Some(spot) = self.spot_of(dir) else {
+                    let spot = self.spot_of(dir);
+                    let Some(spot) = spot.filter(|_| self.is_on(dir, meta.device, meta.identity))
+                    else {
                         continue;
                     };
                     let row = Row::Directory {
@@ -201,6 +226,7 @@ impl Keeper {
                         identity: meta.identity,
                     };
                     if !spots.contains(&spot) && is_free(&row) && self.has_left(&spot, found) {
+                        self.look_later(spot);
                         return Ok(Some(row));
                     }
                 }
@@ -210,15 +236,49 @@ impl Keeper {
         Ok(None)
     }
 
+    /// Tells whether what has `identity` in a directory may be on `device`. Every disk has the same inode
+    /// numbers: only a birth time tells two disks apart where it is not known which one it was.
+    fn is_on(&self, dir: DirId, device: u64, identity: Identity) -> bool {
+        let view = self.shared.read();
+        let mut at = view.tree.get(dir);
+        while let Some(known) = at {
+            let root = self.folders.get(known.folder);
+            let root = root.and_then(|folder| folder.root_info.as_ref());
+            let of_root = root.filter(|_| known.parent.is_none());
+            match known.device.or(of_root.map(|root| root.meta.device)) {
+                Some(known) => return known == device,
+                None if known.mount => break,
+                None => at = known.parent.and_then(|parent| view.tree.get(parent)),
+            }
+        }
+        identity.born != 0
+    }
+
+    /// What was at `spot` has been found elsewhere: what is there now may be something that nobody has
+    /// told of, for example since the service was off then, and that a crawl has passed already.
+    fn look_later(&mut self, (dir, name): Spot) {
+        self.later.name(dir, name, Told::Touched);
+    }
+
     /// Tells whether something that was at `spot` is there no longer. What cannot be told is "no":
     /// a second link or an unreadable disk must not make an entry move.
-    fn has_left(&self, spot: &Spot, now: &Found) -> bool {
-        let opened = match self.open(spot.0) {
-            Ok(opened) => opened,
-            Err(NotOpened::Elsewhere) => return true,
+    fn has_left(&mut self, spot: &Spot, now: &Found) -> bool {
+        let mut sighted = match self.sight(spot.0, [&*spot.1]) {
+            Ok(sighted) => sighted,
+            Err(NotOpened::Elsewhere) => {
+                // Most often it has been moved out of a directory that went as well. But it may have a
+                // second name there, so the directory is listed wherever it turns up.
+                if let Some(known) = self.shared.write().tree.get_mut(spot.0) {
+                    known.listed_at = None;
+                }
+                return true;
+            }
             Err(NotOpened::Unreadable(_) | NotOpened::Unknown) => return false,
         };
-        match (self.look_at(&opened, spot), now) {
+        let Some(found) = sighted.found.pop() else {
+            return false;
+        };
+        match (self.wanted(sighted.meta, spot, found), now) {
             (Ok(Some(None)), _) => true,
             (Ok(Some(Some(Found::File(there)))), Found::File(now)) => {
                 there.identity != now.identity
@@ -231,13 +291,15 @@ impl Keeper {
         }
     }
 
-    /// Looks at one name. Outer `None`: its row must be left as it is. Inner `None`: no entry there.
-    pub(super) fn look_at(
+    /// Makes of what is at a name what counts for the index. Outer `None`: its row must be left as it
+    /// is. Inner `None`: no entry there. `above` is the directory of the name.
+    fn wanted(
         &self,
-        opened: &Opened,
+        above: DirMeta,
         spot: &Spot,
+        found: Result<Option<Found>, Errno>,
     ) -> Result<Option<Option<Found>>, Errno> {
-        let mut found = disk::look(opened.fd.as_fd(), &spot.1)?;
+        let mut found = found?;
         let view = self.shared.read();
         let Some(dir) = view.tree.get(spot.0) else {
             return Ok(Some(None));
@@ -261,7 +323,7 @@ impl Keeper {
             Some(Found::File(_)) if !folder.selection.is_entry(&path) => found = None,
             Some(Found::Directory(_)) if !folder.selection.enters(&path) => found = None,
             Some(Found::Directory(meta)) => {
-                if mounted_here && meta.device == opened.meta.device {
+                if mounted_here && meta.device == above.device {
                     return Ok(None);
                 }
                 if !lasting {
@@ -299,11 +361,16 @@ impl Keeper {
         }
     }
 
-    /// Opens a directory where the tree has it, if it is the one that the tree means.
-    pub(super) fn open(&self, dir: DirId) -> Result<Opened, NotOpened> {
+    /// Looks at names in a directory where the tree has it, if it is the one that the tree means.
+    pub(super) fn sight<'a>(
+        &mut self,
+        dir: DirId,
+        names: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Sighted, NotOpened> {
         let view = self.shared.read();
         let known = view.tree.get(dir).ok_or(NotOpened::Unknown)?;
-        let folder = self.folders.get(known.folder).ok_or(NotOpened::Unknown)?;
+        let index = known.folder;
+        let folder = self.folders.get(index).ok_or(NotOpened::Unknown)?;
         let root = folder.root_info.as_ref().ok_or(NotOpened::Unknown)?;
         let expected = if known.parent.is_none() {
             Expected {
@@ -316,16 +383,22 @@ impl Keeper {
                 device: known.device,
             }
         };
-        let names = view.tree.components(dir);
-        let fd = disk::open_directory(&folder.path, &names).map_err(|error| match error {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => NotOpened::Elsewhere,
-            other => NotOpened::Unreadable(other),
-        })?;
-        let meta = disk::look_at_directory(fd.as_fd()).map_err(NotOpened::Unreadable)?;
-        if expected.admits(&meta) {
-            Ok(Opened { fd, meta })
-        } else {
-            Err(NotOpened::Elsewhere)
+        let boxed = |names: Vec<&[u8]>| names.into_iter().map(Box::from).collect();
+        let sight = Sight {
+            root: Arc::clone(&folder.path),
+            path: boxed(view.tree.components(dir)),
+            expected,
+            names: boxed(names.into_iter().collect()),
+        };
+        drop(view);
+        let sighted = self.on_disk(index, move |pulse| sight.look(|| pulse.beat()));
+        match sighted {
+            None => Err(NotOpened::Unknown), // its folder is offline now
+            Some(Ok(Some(sighted))) => Ok(sighted),
+            Some(Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {
+                Err(NotOpened::Elsewhere)
+            }
+            Some(Err(error)) => Err(NotOpened::Unreadable(error)),
         }
     }
 

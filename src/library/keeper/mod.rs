@@ -17,6 +17,7 @@ mod listing;
 mod looks;
 mod publish;
 mod reports;
+mod saves;
 mod storage;
 mod tasks;
 
@@ -27,9 +28,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, select};
 
-use self::folders::Folder;
+use self::folders::{Disks, Folder};
 use self::looks::Looks;
+use self::saves::Renamed;
 use self::tasks::Tasks;
+use super::apart::Apart;
 use super::crawl::{Crawler, Read};
 use super::delta::Delta;
 use super::index::{Index, IndexError, LARGEST_LOG_BYTES};
@@ -51,6 +54,8 @@ const BATCH: usize = 4096;
 const CRAWL_COMMIT: Duration = Duration::from_millis(150);
 /// How often it is checked that the folders are there. Costs no disk access.
 const CHECK_FOLDERS: Duration = Duration::from_secs(5);
+/// The same while one is away: a directory that is made again is read within 2 s.
+const CHECK_AWAY: Duration = Duration::from_millis(1_500);
 /// The log of the index is moved over once nothing has happened for so long.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(2);
 
@@ -90,7 +95,13 @@ pub(crate) struct Keeper {
     shared: Arc<Shared>,
     watch: Arc<Watch>,
     crawler: Crawler,
+    /// Asks disks what must be known at once.
+    disks: Apart,
     commands: Receiver<Command>,
+    /// Commands that came while a disk was waited for.
+    put_off: VecDeque<Command>,
+    /// A stop has come while a disk was waited for.
+    stops: Option<Disks>,
     /// A channel of one: there are unprocessed entries that were not there before.
     work: Sender<()>,
     /// Where barrier files are made.
@@ -100,13 +111,18 @@ pub(crate) struct Keeper {
     folders: Vec<Folder>,
     /// What was mounted when it was last looked.
     mounts: Table,
+    /// They have changed since the folders were last checked.
+    mounts_changed: bool,
     tasks: Tasks,
     /// Spots that were left by what is known to have been there: it may turn up elsewhere, so they are
     /// looked at again when nothing is being read and a moment has passed.
     limbo: Vec<Spot>,
     limbo_until: Instant,
-    /// Other names of files that were written or removed through one of them.
-    links: Looks,
+    /// Directories that are gone with much below them, whose rows go piece by piece.
+    leaving: Vec<DirId>,
+    /// Spots to look at for what was found at another: the other names of a file that was written or
+    /// removed through one of them, and those that were left by what turned up elsewhere.
+    later: Looks,
     crawl: Option<Crawl>,
     /// Everything must be read once more after the crawl that runs.
     crawl_again: bool,
@@ -131,6 +147,7 @@ pub(crate) struct Keeper {
     /// Entries that are an atomic save's temporary file, maybe.
     young: VecDeque<(Instant, EntryId)>,
     young_ids: HashSet<EntryId>,
+    renamed: Renamed,
     work_waits: bool,
 
     waiters: Vec<Waiter>,
@@ -166,6 +183,7 @@ pub(crate) struct Parts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) watch: Arc<Watch>,
     pub(crate) crawler: Crawler,
+    pub(crate) disks: Apart,
     pub(crate) commands: Receiver<Command>,
     pub(crate) work: Sender<()>,
     pub(crate) barrier_directory: PathBuf,
@@ -183,16 +201,21 @@ impl Keeper {
             shared: parts.shared,
             watch: parts.watch,
             crawler: parts.crawler,
+            disks: parts.disks,
             commands: parts.commands,
+            put_off: VecDeque::new(),
+            stops: None,
             work: parts.work,
             barrier_directory: parts.barrier_directory,
             poll: parts.poll,
             folders: parts.folders,
             mounts: mounts::table(),
+            mounts_changed: false,
             tasks: Tasks::default(),
             limbo: Vec::new(),
             limbo_until: now,
-            links: Looks::default(),
+            leaving: Vec::new(),
+            later: Looks::default(),
             crawl: None,
             crawl_again: false,
             bulk: false,
@@ -208,6 +231,7 @@ impl Keeper {
             status_urgent: true,
             young: VecDeque::new(),
             young_ids: HashSet::new(),
+            renamed: Renamed::default(),
             work_waits: true,
             waiters: Vec::new(),
             next_barrier: 1,
@@ -255,8 +279,8 @@ impl Keeper {
             &never
         };
         let deadline = self.deadline();
-        let mut command = None;
-        if deadline > Instant::now() {
+        let mut command = self.put_off.pop_front();
+        if command.is_none() && deadline > Instant::now() {
             select! {
                 recv(self.commands) -> received => command = Some(received.unwrap_or(Command::Stop)),
                 recv(wake) -> _ => {}
@@ -265,11 +289,11 @@ impl Keeper {
             }
         }
         if self.storage_retry.is_some() {
-            let command = command.or_else(|| self.commands.try_recv().ok());
+            let command = command.or_else(|| self.next_command());
             return Ok(self.while_storage_fails(command));
         }
         for _ in 0..BATCH {
-            match command.take().or_else(|| self.commands.try_recv().ok()) {
+            match command.take().or_else(|| self.next_command()) {
                 Some(Command::Stop) => return Ok(true),
                 Some(command) => self.command(command)?,
                 None => break,
@@ -287,6 +311,11 @@ impl Keeper {
         Ok(false)
     }
 
+    fn next_command(&mut self) -> Option<Command> {
+        let put_off = self.put_off.pop_front();
+        put_off.or_else(|| self.commands.try_recv().ok())
+    }
+
     /// Returns when to go on although nothing comes in.
     fn deadline(&self) -> Instant {
         if let Some(retry) = self.storage_retry {
@@ -295,7 +324,7 @@ impl Keeper {
         let mut deadline = self.next_check.min(self.next_poll);
         let others = [
             self.publish_at,
-            (!self.links.is_empty()).then_some(self.committed_at),
+            (!self.later.is_empty() || !self.leaving.is_empty()).then_some(self.committed_at),
             (!self.limbo.is_empty() && self.tasks.is_empty()).then_some(self.limbo_until),
             self.checkpoint_due
                 .then_some(self.committed_at + CHECKPOINT_AFTER),
@@ -362,6 +391,7 @@ impl Keeper {
     /// tells whether any was: those come first, then everything, for writes in place.
     fn changes_lost(&mut self) {
         log::warn!("the kernel lost notices (its queue was full), looking everywhere");
+        self.shared.write().overflows += 1;
         self.start_crawl_of_all(true);
         self.crawl_again = true;
     }
@@ -369,15 +399,17 @@ impl Keeper {
     fn housekeeping(&mut self) -> Result<(), IndexError> {
         let now = Instant::now();
         if now >= self.next_check {
-            self.next_check = now + CHECK_FOLDERS;
+            let is_away = self.folders.iter().any(|folder| folder.away.is_some());
+            self.next_check = now + if is_away { CHECK_AWAY } else { CHECK_FOLDERS };
             self.check_folders()?;
         }
         if now >= self.next_poll {
             self.next_poll = now + self.poll;
             self.read_polled();
         }
-        let links = std::mem::take(&mut self.links);
-        self.look(links)?;
+        let later = std::mem::take(&mut self.later);
+        self.look(later)?;
+        self.remove_piece()?;
         self.ask_crawler();
         if self.tasks.is_empty() {
             self.crawl_ends()?;
@@ -404,6 +436,7 @@ impl Keeper {
     }
 
     fn forget_young(&mut self, now: Instant) {
+        self.renamed.forget(now);
         while self.young.front().is_some_and(|(until, _)| *until <= now) {
             if let Some((_, id)) = self.young.pop_front() {
                 self.young_ids.remove(&id);
@@ -448,7 +481,8 @@ impl Keeper {
         let busy = self.crawl.is_some()
             || !self.tasks.is_empty()
             || !self.limbo.is_empty()
-            || !self.links.is_empty()
+            || !self.later.is_empty()
+            || !self.leaving.is_empty()
             || !self.delta.is_empty()
             || self.index.is_changed();
         if busy {

@@ -226,6 +226,12 @@ impl Keeper {
             } else {
                 WatchState::Watching
             };
+            if let Some(message) = &mut status.message
+                && status.polled > 0
+            {
+                let (watched, polled) = (status.watched, status.polled);
+                *message = format!("{message}; {watched} directories are watched, {polled} polled");
+            }
         }
         let worst = [
             WatchState::Offline,

@@ -153,6 +153,7 @@ impl Keeper {
                 }
                 Err(error) => {
                     log::debug!("the index still fails: {error}");
+                    self.index.rollback(); // or the next attempt believes that it has begun
                     self.storage_retry = Some(Instant::now() + RETRY_STORAGE);
                 }
             }
@@ -182,7 +183,8 @@ impl Keeper {
         }
         self.tasks.retain(|_| false);
         self.limbo.clear();
-        self.links = Looks::default();
+        self.leaving.clear(); // the crawl finds them again
+        self.later = Looks::default();
         self.crawl = None;
         self.load()?;
         // A write that works is the proof.

@@ -1,6 +1,7 @@
 //! Directories that wait to be read, and those being read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
 
 use crate::library::crawl::IN_FLIGHT;
 use crate::library::tree::DirId;
@@ -24,6 +25,13 @@ pub(super) struct Flight {
     serial: u64,
 }
 
+/// A request that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) dir: DirId,
+    pub(super) at: Instant,
+}
+
 /// All reading that is to be done. Adding, taking and merging are O(1), whatever waits.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
@@ -32,8 +40,8 @@ pub(super) struct Tasks {
     order: Vec<DirId>,
     waiting: HashMap<DirId, Task>,
     in_flight: HashMap<DirId, Flight>,
-    /// Requests whose answers have not come, those that nobody waits for any more included.
-    outstanding: usize,
+    /// Requests whose answers have not come, in order, those that nobody waits for any more included.
+    outstanding: VecDeque<Asked>,
     serial: u64,
 }
 
@@ -55,7 +63,7 @@ impl Tasks {
 
     /// Takes the next task, if one more request may be under way.
     pub(super) fn next(&mut self) -> Option<Task> {
-        if self.outstanding >= IN_FLIGHT {
+        if self.outstanding.len() >= IN_FLIGHT {
             return None;
         }
         let mut put_off = Vec::new();
@@ -75,7 +83,10 @@ impl Tasks {
     /// Notes that a task was handed to the crawler; returns the number of the request.
     pub(super) fn begin(&mut self, task: Task) -> u64 {
         self.serial += 1;
-        self.outstanding += 1;
+        self.outstanding.push_back(Asked {
+            dir: task.dir,
+            at: Instant::now(),
+        });
         let flight = Flight {
             touched: false,
             task,
@@ -87,7 +98,7 @@ impl Tasks {
 
     /// Takes in that an answer came; `None` if nobody waits for it any more.
     pub(super) fn end(&mut self, dir: DirId, serial: u64) -> Option<Flight> {
-        self.outstanding = self.outstanding.saturating_sub(1);
+        self.outstanding.pop_front(); // the crawler answers in order
         match self.in_flight.entry(dir) {
             std::collections::hash_map::Entry::Occupied(flight)
                 if flight.get().serial == serial =>
@@ -95,6 +106,19 @@ impl Tasks {
                 Some(flight.remove())
             }
             _ => None,
+        }
+    }
+
+    /// Returns the request that the crawler is at, if one is under way.
+    pub(super) fn oldest(&self) -> Option<Asked> {
+        self.outstanding.front().copied()
+    }
+
+    /// Lets everything that is under way wait again: it will not be answered.
+    pub(super) fn ask_again(&mut self) {
+        self.outstanding.clear();
+        for (_, flight) in std::mem::take(&mut self.in_flight) {
+            self.add(flight.task);
         }
     }
 
@@ -163,6 +187,22 @@ mod tests {
                 .is_some_and(|flight| flight.touched)
         );
         assert!(tasks.next().is_some());
+    }
+
+    #[test]
+    fn what_will_not_be_answered_is_asked_again() {
+        let mut tasks = Tasks::default();
+        for dir in 1..=2 {
+            tasks.add(task(dir));
+            let next = tasks.next().unwrap();
+            tasks.begin(next);
+        }
+        assert_eq!(tasks.oldest().unwrap().dir, DirId(1));
+        tasks.retain(|dir| dir == DirId(2));
+        tasks.ask_again();
+        assert!(tasks.oldest().is_none());
+        assert_eq!(tasks.next().unwrap().dir, DirId(2));
+        assert!(tasks.next().is_none());
     }
 
     #[test]

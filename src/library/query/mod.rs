@@ -166,6 +166,25 @@ impl Library {
         let row = self.shared.query(|connection| row(connection, id))?;
         Ok(row.and_then(|row| view.entry(&row)))
     }
+
+    /// Returns the other entries that have the content of this one, oldest first, `limit` at most.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn duplicates(&self, id: EntryId, limit: u32) -> Result<Vec<Entry>, IndexError> {
+        let view = self.shared.read();
+        let rows: Vec<EntryRow> = self.shared.query(|connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM entry \
+                 WHERE fingerprint = (SELECT fingerprint FROM entry WHERE id = ?1) \
+                 AND fingerprint IS NOT NULL AND id <> ?1 ORDER BY id LIMIT ?2"
+            );
+            let mut find = connection.prepare_cached(&sql)?;
+            let rows = find.query_map(params![id.0, limit], EntryRow::read)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })?;
+        Ok(rows.iter().filter_map(|row| view.entry(row)).collect())
+    }
 }
 
 fn row(connection: &Connection, id: EntryId) -> Result<Option<EntryRow>, IndexError> {

@@ -4,7 +4,7 @@ import { t } from "./strings.js";
 import { askToken, token } from "./token.js";
 
 /** An answer that says no; `message` is for people. */
-export class Refused extends Error {
+class Refused extends Error {
   constructor(status, code, message) {
     super(message);
     this.status = status;

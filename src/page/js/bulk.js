@@ -11,7 +11,10 @@ export function bulkActions(library) {
   const run = async (action) => {
     let files = [...library.grid.selected];
     if (files.length === 0) return;
-    if (action === "retry") files = files.filter((id) => library.rows.byId.get(id)?.status === "failed");
+    if (action === "retry") {
+      const failed = new Set([...library.rows.states()].filter(({ status }) => status === "failed").map(({ id }) => id));
+      files = files.filter((id) => failed.has(id));
+    }
     if (files.length === 0) return toast(t("nothingFailed"));
     if (await startJob({ action: action === "verify" ? "verify" : "process", files })) library.grid.clear();
   };
@@ -20,7 +23,7 @@ export function bulkActions(library) {
     library.grid.clear();
     $("grid").focus();
   });
-  $("place-menu").addEventListener("click", place);
+  $("place-menu").addEventListener("click", () => actOn(here().in));
   return {
     run,
     draw() {
@@ -31,9 +34,8 @@ export function bulkActions(library) {
   };
 }
 
-/** Asks what to do with everything in the place, and does it. */
-async function place() {
-  const directory = here().in;
+/** Asks what to do with everything in a directory ("" for all of them), and does it. */
+export async function actOn(directory) {
   const choice = await askDialog({
     title: t("placeTitle", { place: directory || t("everything") }),
     text: t("placeText"),

@@ -14,10 +14,10 @@ const AT_ONCE = 12;
 const name = (path) => path.slice(path.lastIndexOf("/") + 1);
 
 /** The words for an event, as `[icon, text, title]`, or null for what says nothing to a person. */
-export function describe({ type, data }) {
+function describe({ type, data }) {
   if (type === "file_processed") {
     return data.success
-      ? ["processed", t("fedProcessed", { name: data.filename, time: duration(data.duration_ms) }), data.filepath]
+      ? ["processed", t("fedProcessed", { name: data.filename, time: format.took(data.duration_ms) }), data.filepath]
       : ["failed", t("fedFailed", { name: data.filename, error: data.error ?? "" }), data.filepath];
   }
   if (type === "watcher_status") return ["health", t("fedWatcher", { state: t(`watchState.${data.state}`) }), ""];
@@ -30,8 +30,6 @@ export function describe({ type, data }) {
   if (type === "cache_updated") return describeDelta(data);
   return null;
 }
-
-const duration = (ms) => (ms < 1000 ? format.millis(ms) : format.duration(ms / 1000));
 
 function describeDelta(data) {
   if (data.truncated) return ["changed", t("fedMany"), data.message];
@@ -53,7 +51,6 @@ export class Feed {
     this.waiting = [];
     this.told = new Set();
     this.watcher = null;
-    this.results = new Set(); // shown before past() comes, which must not show them again
   }
 
   /** Adds an event, unless it was added before. */
@@ -65,10 +62,8 @@ export class Feed {
       if (event.data.state === this.watcher) return;
       this.watcher = event.data.state;
     }
-    if (event.type === "file_processed" && this.results.size < 100) this.results.add(`${event.data.file} ${event.data.duration_ms}`);
-    const words = describe(event);
-    if (!words) return;
-    this.waiting.push([words, event.timestamp ?? Date.now() / 1000]);
+    if (!describe(event)) return;
+    this.waiting.push(event);
     if (this.waiting.length > AT_ONCE) this.waiting.shift();
     this.timer ??= setTimeout(() => {
       this.timer = null;
@@ -79,24 +74,31 @@ export class Feed {
   /** Fills up with what was processed before this page was opened. */
   async past() {
     const { history } = await call("api/history?limit=20").catch(() => ({ history: [] }));
-    const lines = history
-      .filter((data) => !this.results.has(`${data.file} ${data.duration_ms}`))
-      .map((data) => this.line(describe({ type: "file_processed", data }), data.timestamp));
-    this.results.clear();
-    $("feed").append(...lines);
-    $("feed-empty").hidden = $("feed").children.length > 0;
+    this.waiting.push(...history.map((data) => ({ type: "file_processed", data, timestamp: data.timestamp })));
+    this.draw();
   }
 
-  line([kind, text, title], at) {
-    return el("li", { title: title || null }, icon(kind), el("span", { class: "what", dir: "auto", text }),
+  line(event, at) {
+    const [kind, text, title] = describe(event);
+    const line = el("li", { title: format.name(title) || null }, icon(kind), el("span", { class: "what", text }),
       el("time", { datetime: format.iso(at), title: format.date(at), text: format.moment(at) }));
+    return Object.assign(line, { at, file: event.data.file });
   }
 
+  /** Puts the lines where their times belong. The past and the stream both tell the last result. */
   draw() {
     const feed = $("feed");
-    const lines = this.waiting.map(([words, at]) => this.line(words, at));
+    for (const event of this.waiting) {
+      const at = event.timestamp ?? Date.now() / 1000;
+      const line = this.line(event, at);
+      const twin = (other) => other.file !== undefined && other.file === line.file && Math.abs(other.at - at) < 1
+        && other.textContent === line.textContent;
+      if ([...feed.children].some(twin)) continue;
+      let next = feed.firstChild;
+      while (next && next.at > at) next = next.nextSibling;
+      feed.insertBefore(line, next);
+    }
     this.waiting = [];
-    feed.prepend(...lines.reverse());
     while (feed.children.length > LINES) feed.lastChild.remove();
     $("feed-empty").hidden = feed.children.length > 0;
   }

@@ -1,6 +1,9 @@
 // The list on the screen: only what is visible is in the document. Rows are kept by key, so that a
 // change redraws the row it names and no other. The focus stays on the grid and
 // `aria-activedescendant` names the active row, which so survives its row's coming and going.
+//
+// Layout is read in the ResizeObserver alone, where the browser has just done it: to ask earlier
+// would make it do so for nothing.
 
 import { $ } from "./dom.js";
 import { ageRow, drawRow, isEntry, keyOf } from "./row.js";
@@ -12,46 +15,49 @@ const SPARE = 6;
 const TALLEST = 8_000_000;
 
 export class Grid {
-  /** `on` has `open(item)`, `near()` (the end is near), `selection()`, `up()`. */
+  /** `on` has `open(item)`, `near(from, to)` (these rows are wanted), `selection()`, `act(directory)`, `up()`. */
   constructor(on) {
     this.on = on;
     this.box = $("grid");
     this.body = $("rows");
-    this.items = [];
+    this.list = null; // has `length`, `at(index)`, `indexOf(key)` and `ids(from, to)`
     this.place = ""; // the directory that is shown
-    this.total = 0;
+    this.view = 0; // height of what is visible
+    this.height = 44; // of a row
+    this.scale = 1;
     this.shown = new Map();
-    this.active = null;
+    this.seen = []; // what is on the screen: [key, index]
+    [this.first, this.end] = [0, 0]; // the indexes of that
+    this.active = null; // a key
+    this.activeAt = -1; // where it was last
     this.anchor = null;
+    this.anchorAt = -1;
     this.selected = new Set();
     this.fresh = new Set();
-    this.top = 0;
-    this.measure();
     this.box.addEventListener("scroll", () => this.later(), { passive: true });
     this.box.addEventListener("click", (event) => this.clicked(event));
     this.box.addEventListener("keydown", (event) => this.pressed(event));
-    this.box.addEventListener("focus", () => this.active ?? this.activate(this.first()));
-    new ResizeObserver(() => {
-      this.measure();
-      this.draw();
-    }).observe(this.box);
+    // Not for a click: that would scroll the row away from under the pointer.
+    this.box.addEventListener("focus", () => this.box.matches(":focus-visible") && (this.active ?? this.activate(this.first)));
+    this.body.addEventListener("animationend", ({ target }) => target.classList.remove("fresh"));
+    new ResizeObserver(([{ contentRect }]) => this.measure(contentRect.height)).observe(this.box);
     setInterval(() => !document.hidden && this.age(), 30_000);
   }
 
-  measure() {
+  measure(view) {
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
     this.height = Math.round(parseFloat(getComputedStyle(this.box).getPropertyValue("--row")) * rem) || 44;
-    this.view = this.box.clientHeight;
+    this.view = view;
+    if (!this.list || view === 0) return; // not on the screen
+    this.stretch();
+    this.draw();
   }
 
-  get scale() {
-    const real = this.items.length * this.height;
-    return real > TALLEST ? (real - this.view) / (TALLEST - this.view) : 1;
-  }
-
-  /** First visible index. */
-  first() {
-    return Math.floor((this.box.scrollTop * this.scale) / this.height);
+  /** Makes the list as tall as all of its rows. */
+  stretch() {
+    const real = this.list.length * this.height;
+    this.scale = real > TALLEST ? (real - this.view) / (TALLEST - this.view) : 1;
+    this.body.style.height = `${Math.min(real, TALLEST)}px`;
   }
 
   /** Number of rows that fit. */
@@ -59,26 +65,23 @@ export class Grid {
     return Math.max(1, Math.floor(this.view / this.height));
   }
 
-  /** Shows other items; the row at the top edge stays where it is unless `jump` is true. */
-  show(items, total, { jump = false, fresh = null } = {}) {
-    const position = this.box.scrollTop * this.scale;
-    const from = Math.floor(position / this.height);
-    const before = this.items;
-    this.items = items;
-    this.total = total;
-    if (fresh) for (const id of fresh) this.fresh.add(id);
-    let top = jump ? 0 : position;
-    if (!jump && position > 0 && before !== items) {
-      // The first visible row that still exists keeps its place on the screen.
-      const where = new Map();
-      for (let index = from; index < Math.min(before.length, from + this.page() + 1); index += 1) where.set(keyOf(before[index]), index);
-      const index = items.findIndex((item) => where.has(keyOf(item)));
-      if (index >= 0) top = position + (index - where.get(keyOf(items[index]))) * this.height;
-    }
-    this.body.style.height = `${Math.min(items.length * this.height, TALLEST)}px`;
-    const wanted = Math.max(0, top) / this.scale;
-    if (jump || Math.abs(wanted - this.box.scrollTop) >= 0.5) this.box.scrollTop = wanted;
+  /** Shows another list, or what has become of it; the row at the top edge stays where it is
+   *  unless `jump` is true. */
+  show(list, total, { jump = false, fresh = null } = {}) {
+    this.list = list;
     this.box.setAttribute("aria-rowcount", String(total));
+    if (fresh) for (const id of fresh) this.fresh.add(id);
+    if (this.view === 0) return;
+    const position = this.box.scrollTop * this.scale;
+    let top = jump ? 0 : position;
+    if (!jump && position > 0) {
+      // The first visible row that still exists keeps its place on the screen.
+      const found = this.seen.map(([key, index]) => [list.indexOf(key), index]).find(([now]) => now >= 0);
+      if (found) top += (found[0] - found[1]) * this.height;
+    }
+    if (jump && list.indexOf(this.active) < 0) [this.active, this.activeAt] = [null, -1];
+    this.stretch();
+    if (jump || top !== position) this.box.scrollTop = Math.max(0, top) / this.scale;
     this.draw();
   }
 
@@ -95,30 +98,35 @@ export class Grid {
   }
 
   draw() {
+    if (!this.list || this.view === 0) return;
     const scroll = this.box.scrollTop;
     const position = scroll * this.scale;
-    const from = Math.max(0, Math.floor(position / this.height) - SPARE);
-    const to = Math.min(this.items.length, Math.ceil((position + this.view) / this.height) + SPARE);
-    const wanted = new Set();
-    for (let index = from; index < to; index += 1) wanted.add(keyOf(this.items[index]));
+    this.first = Math.floor(position / this.height);
+    this.end = Math.ceil((position + this.view) / this.height);
+    const from = Math.max(0, this.first - SPARE);
+    const to = Math.min(this.list.length, this.end + SPARE);
+    const items = []; // [item, index]; what was let go is left blank until it is there again
+    for (let index = from; index < to; index += 1) {
+      const item = this.list.at(index);
+      if (item) items.push([item, index]);
+    }
+    const wanted = new Set(items.map(([item]) => keyOf(item)));
     for (const [key, row] of this.shown) {
       if (wanted.has(key)) continue;
       row.remove();
       this.shown.delete(key);
     }
     let next = this.body.firstChild;
-    for (let index = from; index < to; index += 1) {
-      const item = this.items[index];
+    for (const [item, index] of items) {
       let row = this.shown.get(keyOf(item));
       if (!row) {
         row = document.createElement("div");
         this.shown.set(keyOf(item), row);
       }
       if (row.item !== item) {
-        const known = row.item !== undefined && row.item !== null;
         drawRow(row, item, this.place);
         row.item = item;
-        if (this.fresh.has(keyOf(item))) this.flash(row, known);
+        if (this.fresh.has(keyOf(item))) this.flash(row);
       }
       row.setAttribute("aria-rowindex", String(index + 1));
       this.mark(row, item);
@@ -129,11 +137,11 @@ export class Grid {
       else this.body.insertBefore(row, next);
     }
     this.fresh.clear();
+    this.seen = items.filter(([, index]) => index >= this.first && index < this.end).map(([item, index]) => [keyOf(item), index]);
     const active = this.active && this.shown.get(this.active);
     if (active) this.box.setAttribute("aria-activedescendant", active.id);
     else this.box.removeAttribute("aria-activedescendant");
-    if (to >= this.items.length - 30) this.on.near();
-    this.on.moved?.();
+    this.on.near(from, to);
   }
 
   mark(row, item) {
@@ -143,21 +151,21 @@ export class Grid {
 
   /** Draws the eye to a row that just changed; the style sheet leaves it out for reduced motion. */
   flash(row) {
-    row.classList.remove("fresh");
-    void row.offsetWidth; // starts the animation anew
+    if (row.classList.contains("fresh")) {
+      row.classList.remove("fresh");
+      void row.offsetWidth; // starts the animation anew
+    }
     row.classList.add("fresh");
   }
 
   activate(index, { extend = false } = {}) {
-    if (this.items.length === 0) return;
-    const to = Math.max(0, Math.min(this.items.length - 1, index));
-    const from = this.index();
-    const item = this.items[to];
-    if (extend) {
-      this.anchor ??= keyOf(this.items[Math.max(0, from)]);
-      this.range(this.items.findIndex((other) => keyOf(other) === this.anchor), to);
-    } else this.anchor = null;
-    this.active = keyOf(item);
+    if (!this.list?.length) return;
+    const to = Math.max(0, Math.min(this.list.length - 1, index));
+    if (!extend) this.anchor = null;
+    else if (this.anchor === null) [this.anchor, this.anchorAt] = [this.active, Math.max(0, this.index())];
+    if (extend) this.range(this.find(this.anchor, this.anchorAt), to);
+    const item = this.list.at(to);
+    if (item) [this.active, this.activeAt] = [keyOf(item), to];
     const position = this.box.scrollTop * this.scale;
     const [above, below] = [to * this.height, (to + 1) * this.height - this.view];
     if (above < position) this.box.scrollTop = above / this.scale;
@@ -165,21 +173,24 @@ export class Grid {
     this.draw();
   }
 
+  /** Index of a key; where that is not loaded now, where it was last. */
+  find(key, last) {
+    const index = this.list.indexOf(key);
+    return index < 0 ? last : index;
+  }
+
   /** Index of the active row, -1 for none. */
   index() {
-    return this.active === null ? -1 : this.items.findIndex((item) => keyOf(item) === this.active);
+    return this.find(this.active, this.activeAt);
   }
 
   range(one, other) {
-    this.selected.clear();
-    for (let index = Math.min(one, other); index <= Math.max(one, other); index += 1) {
-      if (isEntry(this.items[index])) this.selected.add(keyOf(this.items[index]));
-    }
+    this.selected = new Set(this.list.ids(Math.min(one, other), Math.max(one, other) + 1));
     this.on.selection();
   }
 
   toggle(item) {
-    if (!isEntry(item)) return;
+    if (!isEntry(item)) return item && this.on.act(item);
     if (!this.selected.delete(keyOf(item))) this.selected.add(keyOf(item));
     this.on.selection();
     this.draw();
@@ -195,31 +206,31 @@ export class Grid {
   clicked(event) {
     const row = event.target.closest(".row");
     if (!row) return;
-    const index = this.items.findIndex((item) => keyOf(item) === row.key);
+    const index = this.list.indexOf(row.key);
     if (index < 0) return;
-    const item = this.items[index];
+    const { item } = row;
     if (event.shiftKey && this.active !== null) this.activate(index, { extend: true });
     else {
       this.activate(index);
-      if (event.ctrlKey || event.metaKey || event.target.closest(".c-check")) this.toggle(item);
+      if (event.ctrlKey || event.metaKey || event.target.closest(".entry .c-check, .more")) this.toggle(item);
       else this.on.open(item);
     }
   }
 
   pressed(event) {
-    if (event.altKey) return;
+    if (event.altKey || !this.list) return;
     const now = Math.max(0, this.index());
     const moves = {
       ArrowDown: this.index() + 1, ArrowUp: now - 1, PageDown: now + this.page(), PageUp: now - this.page(),
-      Home: 0, End: this.items.length - 1,
+      Home: 0, End: this.list.length - 1,
     };
     const command = event.ctrlKey || event.metaKey;
     if (event.key in moves && !command) this.activate(moves[event.key], { extend: event.shiftKey });
-    else if (event.key === " ") this.toggle(this.items[this.index()]);
-    else if (event.key === "Enter" && this.index() >= 0) this.on.open(this.items[this.index()]);
+    else if (event.key === " ") this.toggle(this.shown.get(this.active)?.item);
+    else if (event.key === "Enter" && this.shown.has(this.active)) this.on.open(this.shown.get(this.active).item);
     else if (event.key === "Backspace") this.on.up();
     else if (event.key === "a" && command) {
-      this.range(0, this.items.length - 1);
+      this.range(0, this.list.length - 1);
       this.draw();
     } else return;
     event.preventDefault();

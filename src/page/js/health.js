@@ -19,7 +19,7 @@ export class Health {
     this.errors = new Map();
     this.dismissed = new Set(recall("dismissed")?.split("\n") ?? []);
     this.buckets = new Map(); // minute → number of events
-    this.since = Math.floor(Date.now() / 60_000);
+    this.since = Math.floor(Date.now() / 60_000); // what was before, this page has not seen
     this.watcherSwitch();
     $("rebuild").addEventListener("click", () => this.act("api/cache/rebuild", null, t("rebuildStarted")));
     this.plot();
@@ -138,12 +138,13 @@ export class Health {
     const all = [...wanted, ...offline.map(({ name, message }) => [`offline ${name}`, { message: `${name}: ${message ?? t("folderState.offline")}`, hint: null }])]
       .filter(([key]) => !this.dismissed.has(key)).slice(-3);
     const rows = all.map(([key, { message, hint }]) =>
-      el("div", { class: "alert", "data-key": key }, icon("failed"), el("div", {}, el("p", { text: message }), hint ? el("p", { class: "hint", text: hint }) : null),
+      el("div", { class: "alert", "data-key": key }, icon("failed"), el("div", {}, el("p", { text: message }), hint && !message.includes(hint) ? el("p", { class: "hint", text: hint }) : null),
         el("button", { type: "button", class: "quiet icon-button", "aria-label": t("dismiss"), click: () => this.dismiss(key) }, icon("close"))));
     const same = rows.length === box.children.length && rows.every((row, index) => row.isEqualNode(box.children[index]));
     if (!same) box.replaceChildren(...rows);
     box.hidden = rows.length === 0;
-    const bad = this.errors.size + offline.length;
+    const limited = this.status?.folders.filter(({ name, state }) => state === "degraded" && !wanted.some(([, { folder }]) => folder === name)) ?? [];
+    const bad = this.errors.size + offline.length + limited.length;
     setText($("health-badge"), String(bad));
     $("health-badge").hidden = bad === 0;
   }
@@ -164,11 +165,14 @@ export class Health {
     const values = Array.from({ length: MINUTES }, (_, index) => this.buckets.get(now - MINUTES + 1 + index) ?? 0);
     const max = Math.max(...values);
     const [width, height] = [300 / MINUTES, 60];
+    const unseen = Math.max(0, MINUTES - 1 - (now - this.since));
     const bars = values.map((value, index) => {
+      if (index < unseen) return "";
       const tall = value === 0 ? 1 : Math.max(3, (value / max) * height);
       return svg("rect", { x: index * width + 1, y: 64 - tall, width: width - 2, height: tall, class: value === 0 ? "none" : "some" });
     });
     $("plot").replaceChildren(...bars);
+    setText($("plot-most"), max > 0 ? t("plotMost", { max: format.count(max) }) : "");
     const sum = format.count(values.reduce((one, other) => one + other, 0));
     $("plot").setAttribute("aria-label", t("plotLabel", { sum, max: format.count(max) }));
   }
@@ -179,15 +183,16 @@ export class Health {
       const [events, cache] = await Promise.all([call("api/events/stats"), call("api/cache/stats")]);
       this.version ??= (await call("api/version")).version;
       const crawl = cache.last_crawl;
+      const latency = (ms) => (events.deliveries > 0 ? format.millis(ms) : "–");
       this.list([
         ["figureFiles", format.count(cache.files)],
         ["figureBytes", format.size(cache.bytes)],
         ["figureDirectories", format.count(cache.directories)],
         ["figureClients", format.count(events.active_clients)],
         ["figureEvents", format.count(events.total_events_broadcast)],
-        ["figureLatency", format.millis(events.latency_ms.p50)],
-        ["figureWorst", format.millis(events.latency_ms.p99)],
-        ["figureCrawl", crawl ? t("figureCrawlText", { files: t("files", { n: crawl.files }), time: format.duration(crawl.duration_s) }) : "–"],
+        ["figureLatency", latency(events.latency_ms.p50)],
+        ["figureWorst", latency(events.latency_ms.p99)],
+        ["figureCrawl", crawl ? format.took(1000 * crawl.duration_s) : "–"],
         ["figureUptime", format.duration(events.uptime_s)],
         ["figureVersion", this.version ?? "–"],
       ]);

@@ -65,17 +65,18 @@ export class Jobs {
       title,
       status: el("span", { class: "job-status" }),
       bar: el("progress", { max: 100, "aria-labelledby": title.id }),
-      figures: el("p", { class: "job-figures" }),
+      figures: el("span"),
+      failures: el("span", { class: "bad" }),
       file: el("p", { class: "job-file faint", dir: "auto" }),
-      cancel: el("button", { type: "button", text: t("jobCancel"), click: () => this.cancel(id) }),
+      cancel: el("button", { type: "button", text: t("cancel"), "aria-describedby": title.id, click: () => this.cancel(id) }),
       dismiss: el("button", { type: "button", class: "quiet icon-button", "aria-label": t("dismiss"), click: () => {
         this.jobs.delete(id);
         this.draw();
       } }, icon("close")),
     };
     card.box = el("article", { class: "job", "aria-labelledby": title.id },
-      el("div", { class: "job-head" }, card.title, card.status, card.dismiss), card.bar, card.figures, card.file,
-      el("div", { class: "actions" }, card.cancel));
+      el("div", { class: "job-head" }, card.title, card.status, card.dismiss), card.bar,
+      el("div", { class: "job-foot" }, el("div", {}, el("p", { class: "job-figures" }, card.figures, card.failures), card.file), card.cancel));
     this.cards.set(id, card);
     return card;
   }
@@ -88,13 +89,12 @@ export class Jobs {
     if (job.status === "queued" && total === 0) card.bar.removeAttribute("value");
     else card.bar.value = percent;
     const parts = [t("jobProgress", { current: format.count(current), total: format.count(total) })];
-    if (failed > 0) parts.push(t("jobFailures", { n: failed }));
     if (active(job) && job.eta_s !== null) parts.push(t("jobEta", { time: format.duration(job.eta_s) }));
     setText(card.figures, parts.join(" · "));
-    card.figures.classList.toggle("bad", failed > 0);
-    setText(card.file, (active(job) && job.current_file) || "");
+    setText(card.failures, failed > 0 ? ` · ${t("jobFailures", { n: failed })}` : "");
+    setText(card.file, format.name((active(job) && job.current_file) || ""));
     card.file.title = card.file.textContent;
-    card.bar.hidden = card.cancel.parentElement.hidden = !active(job);
+    card.bar.hidden = card.cancel.hidden = !active(job);
     card.dismiss.hidden = active(job);
   }
 

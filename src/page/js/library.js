@@ -6,6 +6,7 @@ import * as format from "./format.js";
 import { Grid } from "./grid.js";
 import { here, go, link, sorts, toQuery } from "./place.js";
 import { parent, Rows } from "./rows.js";
+import { recall, remember } from "./store.js";
 import { t } from "./strings.js";
 import { firstStart } from "./start.js";
 
@@ -14,22 +15,66 @@ const statuses = ["all", "unprocessed", "processing", "processed", "failed", "du
 const FIRST_PAGE = 60; // index.html asks for it beforehand
 const PAGE = 500;
 const LARGEST_PAGE = 1000;
+/** Rows that stay loaded on each side of what is looked at; what is further away is let go. */
+const KEPT = 3000;
+/** How near the end of what was read may come before the next page is asked for. */
+const AHEAD = 30;
 /** Counts that a delta leaves open are asked for at most this often. */
 const COUNTS_MS = 1000;
 
+/** The folders that this browser saw last: they are on the screen before the stream names them. */
+function remembered() {
+  try {
+    return JSON.parse(recall("folders")) ?? [];
+  } catch {
+    return [];
+  }
+}
+
+/** What the grid shows: the directories of a place, then its entries. */
+class Listing {
+  constructor(directories, rows) {
+    this.directories = directories;
+    this.rows = rows;
+  }
+
+  get length() {
+    return this.directories.length + this.rows.length;
+  }
+
+  at(index) {
+    return this.directories[index] ?? this.rows.at(index - this.directories.length);
+  }
+
+  /** Index of the item with this key, -1 where it is not loaded. */
+  indexOf(key) {
+    if (typeof key === "string") return this.directories.findIndex(({ path }) => path === key);
+    const index = this.rows.indexOf(key);
+    return index < 0 ? -1 : index + this.directories.length;
+  }
+
+  /** Ids of the entries between two indexes, loaded or not. */
+  *ids(from, to) {
+    const before = this.directories.length;
+    for (const { id } of this.rows.states(from - before, to - before)) yield id;
+  }
+}
+
 export class Library {
-  /** `on` has `open(entry)` and `selection()`. */
+  /** `on` has `open(entry)`, `selection()` and `act(place)`. */
   constructor(on) {
     this.on = on;
     this.rows = new Rows(toQuery(here()));
     this.queue = [];
     this.folders = null; // of watcher_status; null until it is known
+    this.remembered = remembered();
+    this.shownDirectories = [];
     this.grid = new Grid({
       open: (item) => (item.id === undefined ? this.enter(item.path) : on.open(item)),
-      near: () => this.more(),
+      near: (from, to) => this.near(from, to),
       selection: () => on.selection(),
+      act: ({ path }) => on.act(path),
       up: () => here().in && this.enter(parent(here().in)),
-      moved: () => this.range(),
     });
     this.tools();
   }
@@ -55,13 +100,15 @@ export class Library {
     $("grid").focus({ preventScroll: true });
   }
 
-  /** Shows the place in the tools. */
+  /** Shows the place in the tools; again only when it is another, for what has the focus or is being typed. */
   placed() {
     const place = here();
+    if (JSON.stringify(place) === this.place) return;
+    this.place = JSON.stringify(place);
     const parts = place.in === "" ? [] : place.in.split("/");
     const crumb = (text, path, last) => el("li", {},
-      el("a", { href: link({ in: path, q: "", status: "all" }), "aria-current": last ? "page" : null, dir: "auto", text }));
-    $("crumbs").replaceChildren(el("ol", {}, crumb(t("everything"), "", parts.length === 0),
+      el("a", { href: link({ in: path, q: "", status: "all" }), "aria-current": last ? "page" : null, dir: "auto", text: format.name(text) }));
+    $("crumbs").replaceChildren(el("ol", {}, crumb(t(parts.length ? "everythingShort" : "everything"), "", parts.length === 0),
       ...parts.map((part, index) => crumb(part, parts.slice(0, index + 1).join("/"), index === parts.length - 1))));
     if ($("search").value.trim() !== place.q) $("search").value = place.q;
     const hint = parts.length ? t("searchIn", { place: parts[0] }) : t("search");
@@ -74,24 +121,27 @@ export class Library {
   /** Reads the snapshot of the place; resolves to its id. `keep` shows the same rows again. */
   async read() {
     const place = here();
-    const rows = new Rows(toQuery(place));
-    const keep = JSON.stringify(rows.query) === JSON.stringify(this.rows.query) && this.loaded;
+    const asked = toQuery(place);
+    const keep = this.loaded && JSON.stringify(asked) === JSON.stringify(this.rows.query);
     this.aborting?.abort();
     const { signal } = (this.aborting = new AbortController());
     this.placed();
-    // As far down as the owner has looked, and one page.
-    const wanted = keep ? Math.min(this.rows.entries.length, this.grid.first() + this.grid.page() + FIRST_PAGE) : 1;
+    // What the owner looks at, and one page; what is above comes when it is looked at.
+    const first = Math.max(0, this.grid.first - this.shownDirectories.length);
+    const rows = keep ? this.rows.resume(first) : new Rows(asked);
+    const wanted = keep ? Math.min(this.rows.length, first + this.grid.page() + FIRST_PAGE) : 1;
     let id = null;
     let version = 0;
     try {
       do {
-        const limit = keep ? Math.min(LARGEST_PAGE, Math.max(FIRST_PAGE, wanted - rows.entries.length)) : FIRST_PAGE;
+        const limit = Math.min(LARGEST_PAGE, Math.max(FIRST_PAGE, wanted - rows.length));
         const page = await call(`api/files?${query({ ...rows.query, limit, cursor: rows.next })}`, { signal });
         id ??= page.last_event_id;
         version ||= page.version;
         if (keep) page.files = page.files.map((entry) => this.same(entry));
         rows.append(page);
-      } while (rows.entries.length < wanted && !rows.complete);
+        rows.figures(page);
+      } while (rows.length < wanted && !rows.complete);
     } catch (error) {
       if (error.name !== "AbortError") this.failed(error);
       throw error;
@@ -117,20 +167,56 @@ export class Library {
     return JSON.stringify(found) === JSON.stringify(this.rows.directories) ? this.rows.directories : found;
   }
 
-  /** Loads the next page, when the end of the loaded rows comes near. */
-  async more() {
-    const rows = this.rows;
-    if (!this.loaded || rows.complete || this.loading) return;
+  /** Has these rows of the grid loaded, and lets go of what is far away from them. */
+  near(from, to) {
+    this.range();
+    const before = this.shownDirectories.length;
+    [from, to] = [from - before, to - before];
+    this.rows.keep(from - KEPT, to + KEPT);
+    const missing = this.rows.missing(from, to);
+    if (missing) this.load((rows) => this.again(rows, missing));
+    else if (!this.rows.complete && to >= this.rows.length - AHEAD) this.load((rows) => this.more(rows));
+  }
+
+  /** Loads rows, one load at a time. */
+  async load(act) {
+    if (!this.loaded || this.loading) return;
     this.loading = true;
-    try {
-      rows.append(await call(`api/files?${query({ ...rows.query, limit: PAGE, cursor: rows.next })}`));
-      if (rows === this.rows) this.show();
-    } catch {
-      // The next scroll asks again.
-    } finally {
-      this.loading = false;
-      this.grid.later(); // another list may have come meanwhile, and want more
-    }
+    const done = await act(this.rows).then(() => true, () => false);
+    this.loading = false;
+    // Another list may have come meanwhile, and want more. After a failure the next scroll asks again.
+    if (done) this.grid.later();
+  }
+
+  ask(rows, limit, cursor) {
+    return call(`api/files?${query({ ...rows.query, limit, cursor })}`);
+  }
+
+  /** Whether an answer belongs to what is shown. One from before the last delta would lack what that brought: the
+   *  next draw asks again. One from after it holds deltas that are still to come, which do no harm a second time. */
+  fits(rows, { version }) {
+    return rows === this.rows && version >= rows.version;
+  }
+
+  async more(rows) {
+    const answer = await this.ask(rows, PAGE, rows.next);
+    if (!this.fits(rows, answer)) return;
+    rows.append(answer);
+    this.show();
+  }
+
+  /** Loads a page that was let go. It may have grown since. */
+  async again(rows, page) {
+    const answers = [];
+    let cursor = page.cursor;
+    do {
+      const answer = await this.ask(rows, Math.min(LARGEST_PAGE, page.rows.length + 1), cursor);
+      if (!this.fits(rows, answer)) return;
+      answers.push(answer);
+      cursor = answer.next;
+    } while (!rows.reaches(page, answers.at(-1)));
+    rows.restore(page, answers);
+    this.show();
   }
 
   /** Takes a delta; what comes within one frame is applied and drawn at once. */
@@ -152,6 +238,7 @@ export class Library {
     this.queue = [];
     if (!this.loaded || deltas.length === 0) return;
     const { touched, unsure } = this.rows.apply(deltas);
+    for (const { removed } of deltas) for (const id of removed) this.grid.selected.delete(id);
     const { version, total } = deltas.at(-1);
     this.rows.version = version;
     const { search, status, directory, folder } = this.rows.query;
@@ -165,7 +252,7 @@ export class Library {
     this.counting ??= setTimeout(async () => {
       const rows = this.rows;
       try {
-        const page = await call(`api/files?${query({ ...rows.query, limit: 1 })}`);
+        const page = await this.ask(rows, 1);
         if (rows === this.rows && page.version >= rows.version) {
           page.directories &&= this.sameDirectories(page.directories);
           rows.figures(page);
@@ -186,8 +273,10 @@ export class Library {
     this.knownFolders = known;
     this.folders = folders.map(({ name, directories, state }) => ({
       path: name,
+      offline: state === "offline",
       note: state === "offline" ? t("folderState.offline") : t("directories", { n: directories }),
     }));
+    remember("folders", JSON.stringify(this.folders));
     if (this.loaded) this.show();
   }
 
@@ -195,10 +284,11 @@ export class Library {
   directories() {
     const { search, status, directory } = this.rows.query;
     if (search || status) return [];
-    const source = directory ? this.rows.directories : this.folders && this.folders.length > 1 ? this.folders : [];
+    const folders = this.folders ?? this.remembered;
+    const source = directory ? this.rows.directories : folders.length > 1 ? folders : [];
     if (source !== this.source) {
       this.source = source;
-      this.shownDirectories = source.map(({ path, note, files }, number) => ({ path, number, note: note ?? t("files", { n: files }) }));
+      this.shownDirectories = source.map(({ path, offline, note, files }, number) => ({ path, number, offline, note: note ?? t("files", { n: files }) }));
     }
     return this.shownDirectories;
   }
@@ -206,20 +296,30 @@ export class Library {
   show({ jump = false, fresh = null } = {}) {
     const { rows } = this;
     const directories = this.directories();
-    const items = directories.length ? [...directories, ...rows.entries] : rows.entries.slice();
-    for (const id of this.grid.selected) if (!rows.byId.has(id) && rows.complete) this.grid.selected.delete(id);
-    const empty = items.length === 0;
+    if (rows.whole) for (const id of this.grid.selected) if (!rows.byId.has(id)) this.grid.selected.delete(id);
+    const listing = new Listing(directories, rows);
+    const empty = listing.length === 0;
     this.emptiness(empty);
     $("grid").hidden = $("columns").hidden = empty;
-    this.grid.show(items, rows.total + directories.length, { jump, fresh });
-    for (const chip of $("filters").children) setText(chip.lastChild, format.count(rows.counts[chip.dataset.status] ?? 0));
+    this.grid.show(listing, rows.total + directories.length, { jump, fresh });
+    for (const chip of $("filters").children) {
+      const number = rows.counts[chip.dataset.status] ?? 0;
+      setText(chip.lastChild, format.count(number));
+      chip.classList.toggle("none", number === 0);
+    }
     this.range();
     this.on.selection();
   }
 
+  /** Says how many there are and, where not all are on the screen, which of them are. */
   range() {
-    const shown = format.count(this.rows.entries.length);
-    setText($("range"), this.loaded ? t("range", { n: this.rows.total, shown, total: format.count(this.rows.total) }) : "");
+    if (!this.loaded) return;
+    const { total } = this.rows;
+    const before = this.shownDirectories.length;
+    const [first, last] = [Math.max(0, this.grid.first - before), Math.min(total, this.grid.end - before)];
+    const all = (first === 0 && last === total) || last <= 0;
+    const files = t(all ? "files" : "range", { n: total, from: format.count(first + 1), to: format.count(last) });
+    setText($("range"), this.rows.query.directory && before > 0 ? `${t("directories", { n: before })}, ${files}` : files);
   }
 
   /** Says why there is nothing to see, and what to do. */
@@ -243,7 +343,7 @@ export class Library {
   /** The list could not be read; what was shown stays. */
   failed(error) {
     this.error = error.message;
-    if (!this.loaded || this.rows.entries.length === 0) {
+    if (!this.loaded || this.rows.length === 0) {
       $("grid").hidden = $("columns").hidden = true;
       this.emptyKind = null;
       this.emptiness(true);

@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { askDialog } from "./ask.js";
-import { bulkActions } from "./bulk.js";
+import { actOn, bulkActions } from "./bulk.js";
 import { Details } from "./details.js";
 import { $, el, say, setText } from "./dom.js";
 import { Feed } from "./feed.js";
@@ -28,9 +28,9 @@ const jobs = new Jobs();
 const feed = new Feed();
 const health = new Health();
 const details = new Details();
-const library = new Library({ open: (entry) => details.open(entry), selection: () => bulk.draw() });
+const library = new Library({ open: (entry) => details.open(entry), selection: () => bulk.draw(), act: actOn });
 const bulk = bulkActions(library);
-const view = views(library);
+const view = views();
 
 const sync = new Sync(async () => {
   const id = await library.read();

@@ -12,7 +12,7 @@ export function stateOf(entry) {
 }
 
 /** An item is an entry or a directory `{path, note, number}`. */
-export const isEntry = (item) => item !== undefined && item.id !== undefined;
+export const isEntry = (item) => item?.id !== undefined;
 export const keyOf = (item) => item.id ?? item.path;
 
 /** Fills a row's element from its item; `place` is the directory that is shown. */
@@ -35,27 +35,29 @@ function drawEntry(row, entry, place) {
   const state = stateOf(entry);
   const directory = parent(entry.path);
   row.className = `row entry ${row.classList.contains("fresh") ? "fresh" : ""}`;
-  row.title = entry.path;
+  row.title = format.name(entry.path);
   const shown = place === directory ? "" : directory;
   const reason = entry.error ?? entry.waiting;
   row.replaceChildren(
     cell("c-check", el("span", { class: "box" }, icon("check"))),
-    cell("c-name", el("span", { class: "name", dir: "auto", text: entry.name }), el("span", { class: "dir", dir: "auto", text: shown })),
+    cell("c-name", el("span", { class: "name", dir: "auto", text: format.name(entry.name) }), shown ? el("span", { class: "dir", dir: "auto", text: format.name(shown) }) : null),
     cell(`c-state s-${state}`, icon(state), el("span", { text: t(`status.${state}`) }),
       reason ? el("span", { class: "reason", dir: "auto", title: reason, text: reason }) : null),
     cell("c-size", format.size(entry.size)),
-    cell("c-when", el("time", { datetime: format.iso(entry.modified), title: format.date(entry.modified), text: format.when(entry.modified) })),
+    cell("c-when", el("time", { datetime: format.iso(entry.modified), text: format.when(entry.modified),
+      mouseenter: ({ target }) => (target.title = format.date(entry.modified)) })),
   );
 }
 
 function drawDirectory(row, directory) {
   row.className = "row directory";
-  row.title = directory.path;
+  row.title = format.name(directory.path);
   row.replaceChildren(
     cell("c-check", icon("folder")),
-    cell("c-name", el("span", { class: "name", dir: "auto", text: directory.path.split("/").at(-1) })),
-    cell("c-state faint", directory.note),
+    cell("c-name", el("span", { class: "name", dir: "auto", text: format.name(directory.path.split("/").at(-1)) })),
+    cell(`c-state ${directory.offline ? "s-offline" : "faint"}`, directory.offline ? icon("offline") : "", el("span", { text: directory.note })),
     cell("c-size"),
-    cell("c-when"),
+    // For pointers; Space does the same, since the focus stays on the grid.
+    cell("c-when", el("button", { type: "button", class: "quiet icon-button more", tabindex: "-1", "aria-label": t("placeTitle", { place: directory.path }) }, icon("more"))),
   );
 }

@@ -28,7 +28,7 @@ export function parseId(id) {
 }
 
 /** Whether `id` is no newer than `than`, both of the same life of the server. */
-export function isOld(id, than) {
+function isOld(id, than) {
   const [one, other] = [parseId(id), parseId(than)];
   return one !== null && other !== null && one.epoch === other.epoch && one.sequence <= other.sequence;
 }

@@ -2,7 +2,7 @@
 // {name} is filled in, and an object with `one` and `other` is chosen by {n} and the rules of the
 // language. Texts of the server (errors, hints) arrive in English and are shown as they come.
 
-import { count } from "./format.js";
+import { count, within } from "./format.js";
 
 const english = {
   skip: "Skip to the list of files",
@@ -20,17 +20,16 @@ const english = {
   watcherTitleOff: "Automatic processing is paused. Switch on to resume; what changed meanwhile is found.",
   watcherPaused: "Automatic processing is paused", watcherResumed: "Automatic processing is on again",
 
-  breadcrumb: "Place in the library", everything: "All folders", search: "Search",
-  searchIn: "Search in {place}", filter: "Filter by state", sort: "Sort", actions: "Actions…",
+  breadcrumb: "Place in the library", everything: "All folders", everythingShort: "All", search: "Search",
+  searchIn: "Search in {place}", filter: "Filter by state", sort: "Sort", actions: "Actions",
   status: { all: "All", unprocessed: "New", processing: "In work", processed: "Done", failed: "Failed", duplicate: "Duplicate" },
   sorts: { path: "Path, A to Z", "-path": "Path, Z to A", name: "Name, A to Z", "-name": "Name, Z to A",
     "-modified": "Newest first", modified: "Oldest first", "-size": "Largest first", size: "Smallest first" },
   columnName: "Name", columnSize: "Size", columnModified: "Modified", columnState: "State",
   gridHelp: "Arrow keys move, space selects, Enter opens details, slash searches, question mark shows all keys.",
-  range: { one: "{shown} of {total} file", other: "{shown} of {total} files" },
-  loading: "Loading…", files: { one: "{count} file", other: "{count} files" },
+  range: { one: "{from}–{to} of {count} file", other: "{from}–{to} of {count} files" },
+  files: { one: "{count} file", other: "{count} files" },
   directories: { one: "{count} directory", other: "{count} directories" },
-  openFolder: "Open folder {name}", inPlace: "in {place}",
   noMatch: "Nothing matches", noMatchText: "No file here fits the search and the filter.", showAll: "Show all files",
   noFiles: "No files yet", noFilesText: "Copy something into a watched folder: it appears here at once.",
   firstTitle: "Choose what to watch",
@@ -52,14 +51,14 @@ const english = {
   job: { process: "Processing", verify: "Verifying" },
   jobStatus: { queued: "queued", running: "running", completed: "completed", failed: "failed", cancelled: "cancelled" },
   jobProgress: "{current} of {total}", jobFailures: { one: "{count} failure", other: "{count} failures" },
-  jobEta: "{time} left", jobCancel: "Cancel job", jobCancelled: "The job is being cancelled",
+  jobEta: "{time} left", jobCancelled: "The job is being cancelled",
   jobDone: "{action}: {status}, {progress}", dismiss: "Dismiss",
 
   fedAdded: "{name} is new", fedAddedMany: { one: "{count} new file", other: "{count} new files" },
   fedChanged: "{name} changed", fedChangedMany: { one: "{count} file changed", other: "{count} files changed" },
-  fedRemoved: { one: "{count} file is gone", other: "{count} files are gone" }, fedRemovedName: "{name} is gone",
+  fedRemoved: { one: "{count} file is gone", other: "{count} files are gone" },
   fedMany: "Many files changed at once", fedProcessed: "{name} done in {time}", fedFailed: "{name} failed: {error}",
-  fedRebuild: "Reading all folders again", fedRebuilt: "All folders were read again",
+  fedRebuild: "Reading all folders again",
   fedWatcher: "Watcher: {state}", fedReset: "The server started anew; the list was read again", fedGap: "The list was read again",
   watchState: { crawling: "reading folders", watching: "watching", degraded: "watching with limits", paused: "paused", offline: "a folder is offline" },
 
@@ -68,16 +67,15 @@ const english = {
   accept: "Use the disk that is there now", acceptTitle: "Accept the disk at {name}?",
   acceptText: "The index of this folder will be compared with the disk that is at its path now. Files that are not on it leave the index.",
   acceptDo: "Accept this disk", accepted: "The disk was accepted; the folder is being read",
-  noFolders: "No folder is configured.", eventsPerMinute: "Events per minute", plotFrom: "30 min ago", plotTo: "now",
+  noFolders: "No folder is configured.", eventsPerMinute: "Events per minute", plotFrom: "30 min ago", plotMost: "at most {max}", plotTo: "now",
   plotLabel: "Events per minute over the last 30 minutes: {sum} in all, at most {max} in a minute",
   figureClients: "Screens connected", figureEvents: "Events", figureLatency: "Latency, typical", figureWorst: "Latency, worst 1 %",
   figureFiles: "Files", figureBytes: "Size", figureDirectories: "Directories", figureCrawl: "Last full read", figureUptime: "Running for", figureVersion: "Version",
-  figureCrawlText: "{files} in {time}",
   rebuild: "Read all folders again", rebuildStarted: "All folders are being read again",
 
   place: "Place", fileSize: "Size", modified: "Modified", state: "State", fingerprint: "Fingerprint", processedAt: "Processed",
   waiting: "Waiting", error: "Error", history: "History", noHistory: "Not processed yet.", duplicates: "Duplicates",
-  duplicateOf: "Same content as", noDuplicates: "No other file has the same content.", gone: "This file is gone.",
+  noDuplicates: "No other file has the same content.", gone: "This file is gone.",
   historyOk: "{processor}: done in {time}", historyBad: "{processor}: {error}",
 
   tokenTitle: "Token needed", tokenText: "Changes on this server need the token from its configuration ([access] token). It is kept in this browser only.",
@@ -86,11 +84,13 @@ const english = {
 
   helpTitle: "Keyboard",
   keys: [["/", "Search"], ["↑ ↓", "Move in the list"], ["Page ↑ ↓, Home, End", "Move far"], ["Enter", "Details, or open a folder"], ["Backspace", "One folder up"],
-    ["Space", "Select"], ["Shift + ↑ ↓", "Select several"], ["Ctrl + A", "Select all that are loaded"], ["p", "Process the selected"], ["v", "Verify the selected"], ["r", "Retry the selected that failed"],
+    ["Space", "Select; on a folder, its actions"], ["Shift + ↑ ↓", "Select several"], ["Ctrl + A", "Select all that were read so far"], ["p", "Process the selected"], ["v", "Verify the selected"], ["r", "Retry the selected that failed"],
     ["l, n, h", "Library, Now, Health"], ["Esc", "Close, or clear the selection"], ["?", "This help"]],
 };
 
 const texts = english;
+/** Values that come from disk or from commands. */
+const foreign = new Set(["name", "place", "error", "message"]);
 const plural = new Intl.PluralRules("en");
 
 /** The text called `key` (dots go deeper), with {names} filled in from `values`. */
@@ -103,7 +103,7 @@ export function t(key, values = {}) {
     values = { count: count(values.n ?? 0), ...values };
   }
   if (typeof found !== "string") return found;
-  return found.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+  return found.replace(/\{(\w+)\}/g, (whole, name) => (foreign.has(name) ? within(String(values[name])) : values[name] ?? whole));
 }
 
 /** Fills in the texts of the static document. */

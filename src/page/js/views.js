@@ -3,7 +3,7 @@
 import { $ } from "./dom.js";
 
 /** Wires the switch between the parts. */
-export function views(library) {
+export function views() {
   const buttons = [...document.querySelectorAll(".views button")];
   const open = (name, focus = false) => {
     document.body.dataset.view = name;
@@ -11,8 +11,6 @@ export function views(library) {
       if (button.dataset.view === name) button.setAttribute("aria-current", "page");
       else button.removeAttribute("aria-current");
     }
-    library.grid.measure();
-    library.grid.draw();
     if (focus) $(name === "library" ? "grid" : name).focus();
   };
   for (const button of buttons) button.addEventListener("click", () => open(button.dataset.view));

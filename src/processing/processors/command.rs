@@ -18,6 +18,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::arguments::{About, fill};
 use super::guard::{Guard, written_bytes};
+use super::orphans::{self, Orphans};
 use super::tail::Tail;
 use crate::config::ProcessorConfig;
 use crate::glob::{Glob, GlobError};
@@ -32,6 +33,8 @@ const GRACE: Duration = Duration::from_secs(2);
 const SHORT_GRACE: Duration = Duration::from_millis(400);
 /// A process that hangs in the kernel (a dead disk) survives KILL; nobody waits longer for it.
 const AFTER_KILL: Duration = Duration::from_secs(1);
+/// How often it is looked for what a command has left behind and has ended.
+const REAP_EVERY: Duration = Duration::from_secs(1);
 /// What is kept of standard output and error.
 const OUTPUT_BYTES: usize = 4096;
 /// Variables that systemd means for us alone.
@@ -65,7 +68,7 @@ pub(crate) struct Ran {
     pub(crate) saw_stranger: bool,
     /// That would have been seen.
     pub(crate) guarded: bool,
-    /// Bytes that it wrote, where that can be told.
+    /// Bytes that it wrote elsewhere than to us, where that can be told.
     pub(crate) written: Option<u64>,
 }
 
@@ -104,6 +107,7 @@ impl Command {
         item: &Item,
         file: BorrowedFd<'_>,
         scratch: &Path,
+        orphans: &Orphans,
         attempt: &Attempt<'_>,
     ) -> Ran {
         let failed = |end| Ran {
@@ -115,7 +119,7 @@ impl Command {
             written: None,
         };
         let program = self.command.first().map_or("", String::as_str);
-        let child = match self.start(item, scratch) {
+        let child = match orphans.start(|| self.start(item, scratch)) {
             Ok(child) => child,
             Err(error) => {
                 let message = format!("cannot run {program}: {}", reason(program, &error));
@@ -129,10 +133,10 @@ impl Command {
                 return failed(end);
             }
         };
-        match Running::new(child, file) {
-            Ok(running) => running.watch(self.timeout, attempt),
-            Err(error) => failed(End::Failed(format!("cannot follow {program}: {error}"))),
-        }
+        let process = Pid::from_child(&child);
+        let ran = Running::new(child, file).watch(self.timeout, orphans, attempt);
+        orphans.end(process, scratch);
+        ran
     }
 
     fn start(&self, item: &Item, scratch: &Path) -> io::Result<Child> {
@@ -159,6 +163,7 @@ impl Command {
             .args(arguments.iter().map(|argument| fill(argument, &about)))
             .envs(about.environment())
             .env("TMPDIR", scratch)
+            .env(orphans::MARK, scratch)
             .current_dir(scratch)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -229,6 +234,8 @@ struct Running<'fd> {
 
 struct Pipe {
     source: Option<Box<dyn Source>>,
+    /// Bytes read from it.
+    bytes: u64,
     tail: Tail,
 }
 
@@ -250,7 +257,7 @@ enum Cause {
 }
 
 impl<'fd> Running<'fd> {
-    fn new(mut child: Child, file: BorrowedFd<'fd>) -> io::Result<Running<'fd>> {
+    fn new(mut child: Child, file: BorrowedFd<'fd>) -> Running<'fd> {
         let process = Pid::from_child(&child);
         let stdout = child
             .stdout
@@ -262,26 +269,32 @@ impl<'fd> Running<'fd> {
             .map(|pipe| Box::new(pipe) as Box<dyn Source>);
         let pipes = [stdout, stderr].map(|source| Pipe {
             source,
+            bytes: 0,
             tail: Tail::new(OUTPUT_BYTES),
         });
         for pipe in pipes.iter().flat_map(|pipe| &pipe.source) {
-            rustix::io::ioctl_fionbio(pipe.as_fd(), true)?;
+            rustix::io::ioctl_fionbio(pipe.as_fd(), true).expect("every pipe can do that");
         }
-        Ok(Running {
+        Running {
             ended: rustix::process::pidfd_open(process, PidfdFlags::empty()).ok(),
             process,
             pipes,
             guard: Guard::over(file),
             child,
-        })
+        }
     }
 
-    fn watch(mut self, timeout: Duration, attempt: &Attempt<'_>) -> Ran {
+    fn watch(mut self, timeout: Duration, orphans: &Orphans, attempt: &Attempt<'_>) -> Ran {
         let began = Instant::now();
+        let mut reaped = began;
         let mut ending: Option<Ending> = None;
         while !self.wait() {
             self.guard.look(self.process);
             let now = Instant::now();
+            if now - reaped >= REAP_EVERY {
+                orphans.reap(); // it may leave behind any number while it runs
+                reaped = now;
+            }
             ending = match ending {
                 None if !attempt.goes_on() => self.ask(Cause::CalledOff, now + SHORT_GRACE),
                 None if now - began >= timeout => self.ask(Cause::Timeout, now + GRACE),
@@ -349,7 +362,8 @@ impl<'fd> Running<'fd> {
             _ => None, // it hangs in the kernel, or somebody else waited for it
         };
         let [stdout, stderr] = &self.pipes;
-        let said = stderr.tail.last_line();
+        // Some tell of their failure on standard output alone (clamscan, a linter).
+        let said = stderr.tail.last_line().or_else(|| stdout.tail.last_line());
         let end = match (cause, status) {
             (Some(Cause::CalledOff), _) => End::Interrupted,
             (Some(Cause::Timeout), _) => End::Failed(match said {
@@ -359,6 +373,7 @@ impl<'fd> Running<'fd> {
             (None, Some(status)) if status.success() => End::Success,
             (None, status) => End::Failed(said.unwrap_or_else(|| describe(status))),
         };
+        let said_bytes = stdout.bytes + stderr.bytes;
         let output = match stderr.tail.text() {
             text if text.is_empty() => stdout.tail.text(),
             text => text,
@@ -369,7 +384,7 @@ impl<'fd> Running<'fd> {
             output,
             guarded: self.guard.works(),
             saw_stranger: self.guard.saw_stranger(),
-            written,
+            written: written.map(|bytes| bytes.saturating_sub(said_bytes)),
         }
     }
 
@@ -389,7 +404,10 @@ impl Pipe {
             };
             match source.read(&mut buffer) {
                 Ok(0) => self.source = None,
-                Ok(count) => self.tail.push(&buffer[..count]),
+                Ok(count) => {
+                    self.bytes += count as u64;
+                    self.tail.push(&buffer[..count]);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => self.source = None,
@@ -419,6 +437,10 @@ impl Scratch {
     /// The state directory cannot be written.
     pub(crate) fn open(state: &Path) -> io::Result<Scratch> {
         let directory = state.join("scratch");
+        // After an orderly end there is nothing in it, and nothing of ours runs.
+        if std::fs::read_dir(&directory).is_ok_and(|mut left| left.next().is_some()) {
+            orphans::end_strays(&directory);
+        }
         match std::fs::remove_dir_all(&directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -444,7 +466,9 @@ impl Scratch {
             make_private(&path)?;
         }
         let result = run(&path);
-        if let Err(error) = remove_tree(&path) {
+        if let Err(error) = remove_tree(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
             log::warn!("cannot remove {}: {error}", path.display());
         }
         Ok(result)

@@ -2,9 +2,9 @@
 //! not trigger it again, from those of somebody else, which must.
 //!
 //! It holds a read lease on the file. Whoever opens the file for writing is held back by the kernel
-//! until the guard, asked every 20 ms, has seen whether that is a process of the command (one of
-//! its group hangs in an opening system call) or a stranger. Where leases do not work or /proc does
-//! not tell, an edit counts as the command's own.
+//! until the guard, asked every 20 ms, has seen whether that is a process of the command or a
+//! stranger. Where leases do not work or /proc/locks does not tell, an edit counts as the command's
+//! own.
 
 use std::fs;
 use std::os::fd::BorrowedFd;
@@ -12,6 +12,7 @@ use std::os::fd::BorrowedFd;
 use rustix::process::Pid;
 
 use crate::processing::complete::Lease;
+use crate::processing::file;
 
 /// A command may find itself held back so many times, 20 ms each; then it is left alone.
 const MOST_LEASES: u32 = 4;
@@ -42,7 +43,7 @@ impl<'fd> Guard<'fd> {
     pub(crate) fn look(&mut self, group: Pid) {
         match &self.lease {
             Some(lease) if lease.is_wanted() => {
-                self.stranger |= is_anybody_opening(group) == Some(false);
+                self.stranger |= self.waiting().iter().any(|process| !is_of(*process, group));
                 self.lease = None;
             }
             Some(_) => {}
@@ -56,10 +57,19 @@ impl<'fd> Guard<'fd> {
         (1..MOST_LEASES).contains(&self.leases)
     }
 
-    /// Ends the watch; tells whether somebody else opened the file for writing.
+    /// Ends the watch; tells whether somebody else opened the file for writing. The command has
+    /// ended, so it cannot be the one that waits.
     pub(crate) fn saw_stranger(self) -> bool {
         let is_wanted = self.lease.as_ref().is_some_and(Lease::is_wanted);
-        self.stranger || is_wanted // the command has ended, so it cannot be the one that waits
+        self.stranger || is_wanted && !self.waiting().is_empty()
+    }
+
+    /// Returns the processes that wait for the lease. There may be none though it is wanted: an
+    /// opening that does not wait (O_NONBLOCK, as touch(1) does it) has failed by then.
+    fn waiting(&self) -> Vec<Option<Pid>> {
+        let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+        let ino = file::look(self.fd).map_or(0, |look| look.ino);
+        waiting_in(&locks, rustix::process::getpid(), ino)
     }
 
     fn take_lease(&mut self) {
@@ -84,83 +94,57 @@ pub(crate) fn written_bytes(process: Pid) -> Option<u64> {
     line.parse().ok()
 }
 
-/// Tells whether a process of the group hangs in a system call that opens a file; none if it
-/// cannot be told.
-fn is_anybody_opening(group: Pid) -> Option<bool> {
-    let mut told = false;
-    for entry in fs::read_dir("/proc").ok()?.flatten() {
-        let name = entry.file_name();
-        let Some(process) = name.to_str().filter(|name| name.parse::<u32>().is_ok()) else {
-            continue;
-        };
-        let Ok(stat) = fs::read(format!("/proc/{process}/stat")) else {
-            continue;
-        };
-        if group_of(&stat) != Some(group.as_raw_nonzero().get()) {
-            continue;
-        }
-        for task in fs::read_dir(format!("/proc/{process}/task"))
-            .ok()?
-            .flatten()
-        {
-            let Ok(call) = fs::read_to_string(task.path().join("syscall")) else {
-                continue;
-            };
-            told = true;
-            if is_opening(&call) {
-                return Some(true);
+/// Tells whether a process is of the command. One of another container has no number here, and is
+/// not.
+fn is_of(process: Option<Pid>, group: Pid) -> bool {
+    process.is_some_and(|process| rustix::process::getpgid(Some(process)).ok() == Some(group))
+}
+
+/// Reads proc_locks(5): the processes that wait for a lease of `owner` on the file with this inode
+/// number. They follow its line, with an arrow.
+fn waiting_in(locks: &str, owner: Pid, ino: u64) -> Vec<Option<Pid>> {
+    let owner = owner.as_raw_nonzero().to_string();
+    let end = format!(":{ino}");
+    let (mut found, mut is_ours) = (Vec::new(), false);
+    for line in locks.lines() {
+        // 59: LEASE  BREAKING  UNLCK 18807 fe:00:10578401 0 EOF
+        // 59: -> LEASE  BREAKER   WRITE 18868 <none>:0 0 EOF
+        let words: Vec<_> = line.split_ascii_whitespace().skip(1).collect();
+        match words[..] {
+            ["->", _, _, _, process, ..] if is_ours => {
+                found.push(process.parse().ok().and_then(Pid::from_raw));
             }
+            ["->", ..] => {}
+            ["LEASE", _, _, process, file, ..] => {
+                is_ours = process == owner && file.ends_with(&end);
+            }
+            _ => is_ours = false,
         }
     }
-    told.then_some(false)
+    found
 }
-
-/// Reads the process group from /proc/PID/stat, whose second field can hold anything.
-fn group_of(stat: &[u8]) -> Option<i32> {
-    let after_name = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(stat.get(after_name + 1..)?).ok()?;
-    rest.split_ascii_whitespace().nth(2)?.parse().ok()
-}
-
-/// Reads /proc/PID/task/TID/syscall: the number of the system call that is being waited in.
-fn is_opening(call: &str) -> bool {
-    let number = call
-        .split_ascii_whitespace()
-        .next()
-        .and_then(|word| word.parse().ok());
-    number.is_some_and(|number: libc::c_long| OPENING.contains(&number))
-}
-
-#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
-const OPENING: [libc::c_long; 3] = [libc::SYS_openat, libc::SYS_openat2, libc::SYS_truncate];
-#[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
-const OPENING: [libc::c_long; 5] = [
-    libc::SYS_open,
-    libc::SYS_creat,
-    libc::SYS_openat,
-    libc::SYS_openat2,
-    libc::SYS_truncate,
-];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_group_is_read_whatever_the_process_is_called() {
-        assert_eq!(group_of(b"12 (a) b (c)) S 1 34 5 0"), Some(34));
-        assert_eq!(group_of(b"12 (a"), None);
-        assert_eq!(group_of(b""), None);
-    }
-
-    #[test]
-    fn opening_calls_are_known_by_their_number() {
-        assert!(is_opening(&format!(
-            "{} 0xffffff9c 0x7f 0x1\n",
-            libc::SYS_openat
-        )));
-        assert!(!is_opening(&format!("{} 0x1\n", libc::SYS_read)));
-        assert!(!is_opening("running\n"));
-        assert!(!is_opening(""));
+    fn those_that_wait_for_our_lease_are_known() {
+        let locks = "\
+            1: POSIX  ADVISORY  WRITE 7 fe:00:20 0 EOF\n\
+            1: -> POSIX  ADVISORY  WRITE 8 fe:00:20 0 EOF\n\
+            2: LEASE  BREAKING  UNLCK 7 fe:00:20 0 EOF\n\
+            2: -> LEASE  BREAKER   WRITE 9 <none>:0 0 EOF\n\
+            2: -> LEASE  BREAKER   WRITE 0 <none>:0 0 EOF\n\
+            3: LEASE  BREAKING  UNLCK 7 fe:00:120 0 EOF\n\
+            3: -> LEASE  BREAKER   WRITE 10 <none>:0 0 EOF\n\
+            4: LEASE  ACTIVE    READ 6 fe:00:20 0 EOF\n\
+            5\n\n";
+        let pid = Pid::from_raw;
+        let waiting = |ino| waiting_in(locks, pid(7).unwrap(), ino);
+        assert_eq!(waiting(20), [pid(9), None]);
+        assert_eq!(waiting(120), [pid(10)]);
+        assert_eq!(waiting(21), []);
+        assert_eq!(waiting_in("", pid(7).unwrap(), 20), []);
     }
 }

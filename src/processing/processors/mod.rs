@@ -4,4 +4,5 @@ mod arguments;
 pub(crate) mod command;
 pub(crate) mod fingerprint;
 mod guard;
+pub(crate) mod orphans;
 mod tail;

@@ -10,6 +10,7 @@ test("a restart of the server is survived, and what came meanwhile is shown", as
   await tab.row("a.cbz");
   await nas.down();
   await until("a state that is not live", async () => (await tab.page.getAttribute("#live", "data-state")) !== "live");
+  await until("when it tries again", async () => /^Reconnecting in [1-5] s$/.test(await tab.text("#live-text")));
   assert.ok(tab.console.some((line) => line === "warning: SSE: Connection error, will retry in 5s"), tab.console.join("\n"));
   await nas.add({ "comics/b.cbz": "b" });
   tab.requests.length = 0;

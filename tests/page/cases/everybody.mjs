@@ -125,6 +125,21 @@ test("light and dark follow the system, and the choice is remembered", async ({ 
   assert.equal(await paper(), dark);
 });
 
+test("numbers and times are written as the browser's language has it", async ({ shelf, browser }) => {
+  const nas = await shelf({ files: { ...files, "comics/large.cbz": "x".repeat(1_234_567) } });
+  const tab = await (await browser({ locale: "de-DE" })).open(nas.url);
+  const row = await tab.row("large.cbz");
+  await until("1,2 MB, now", async () => /1,2\s?MB.*jetzt/.test(await row.textContent()));
+});
+
+test("nothing moves where motion is not wanted", async ({ shelf, browser }) => {
+  const nas = await shelf({ files });
+  const tab = await (await browser({ reducedMotion: "reduce" })).open(nas.url);
+  await nas.add({ "comics/new.cbz": "new" });
+  await tab.row("new.cbz");
+  assert.equal(await tab.page.evaluate(() => document.getAnimations().length), 0);
+});
+
 test("live regions do not chatter while many files come", async ({ shelf, browser }) => {
   const nas = await shelf({ files });
   const tab = await (await browser()).open(nas.url);

@@ -65,31 +65,91 @@ function step(pick, library, next) {
   return delta;
 }
 
+/** One list, one library, and a source of chance for both. */
+function arrange(seed) {
+  const pick = random(seed);
+  const [next, library] = [{ id: 1 }, new Map()];
+  for (let count = pick(60); count > 0; count -= 1) step(pick, library, next);
+  const query = {
+    sort: ["path", "-path", "name", "-name", "size", "-size", "modified", "-modified"][pick(8)],
+    status: ["", "", "failed", "duplicate"][pick(4)], search: ["", "", "Z/"][pick(3)],
+    ...[{}, { folder: "comics" }, { directory: "comics" }][pick(3)],
+  };
+  return { pick, query, library, step: () => step(pick, library, next) };
+}
+
+const ids = (list) => [...list].map(({ id }) => id);
+
 test("any deltas applied to a list give what a new snapshot gives", async () => {
   for (let seed = 1; seed <= 300; seed += 1) {
-    const pick = random(seed);
-    const next = { id: 1 };
-    const library = new Map();
-    for (let count = pick(60); count > 0; count -= 1) step(pick, library, next);
-    const query = {
-      sort: ["path", "-path", "name", "-name", "size", "-size", "modified", "-modified"][pick(8)],
-      status: ["", "", "failed", "duplicate"][pick(4)], search: ["", "", "Z/"][pick(3)],
-      ...[{}, { folder: "comics" }, { directory: "comics" }][pick(3)],
-    };
-    const limit = [10, 100_000][pick(2)];
+    const { pick, query, library, step } = arrange(seed);
     const rows = new Rows(query);
-    rows.append(answer(library, query, limit));
+    const first = answer(library, query, [10, 100_000][pick(2)]);
+    rows.append(first);
+    rows.figures(first);
     for (let round = 0; round < 20; round += 1) {
-      const deltas = Array.from({ length: 1 + pick(4) }, () => step(pick, library, next));
-      const { unsure } = rows.apply(deltas);
-      const wanted = answer(library, query, rows.complete ? Infinity : rows.entries.length);
+      const { unsure } = rows.apply(Array.from({ length: 1 + pick(4) }, step));
+      const wanted = answer(library, query, rows.complete ? Infinity : rows.length);
       const told = `seed ${seed}, round ${round}, ${JSON.stringify(query)}`;
-      if (!rows.complete && rows.entries.length === 0) break;
-      assert.deepEqual(rows.entries.map(({ id }) => id), wanted.files.map(({ id }) => id), told);
+      assert.deepEqual(ids(rows.states()), ids(wanted.files), told);
       if (unsure) rows.figures(wanted); // the page asks for the counts then
       else assert.deepEqual([rows.total, { ...rows.counts }], [wanted.total, wanted.counts], told);
     }
   }
+});
+
+test("pages that were let go keep their rows through any deltas, and come back right", async () => {
+  let restored = 0;
+  for (let seed = 1; seed <= 300; seed += 1) {
+    const { pick, query, library, step } = arrange(seed);
+    const inOrder = order(query.sort);
+    // A cursor is the key of the last row of the page before, as it was then.
+    const after = (cursor, limit) => {
+      const { files, ...rest } = answer(library, query, Infinity);
+      const left = files.filter((entry) => cursor === null || inOrder(entry, cursor) > 0);
+      return { ...rest, files: left.slice(0, limit), next: left.length > limit ? left[limit - 1] : null };
+    };
+    const rows = new Rows(query);
+    do rows.append(after(rows.next, 5));
+    while (!rows.complete && pick(5));
+    rows.figures(answer(library, query, 0));
+    for (let round = 0; round < 20; round += 1) {
+      const from = pick(rows.length + 1);
+      rows.keep(from, from + pick(8));
+      const { unsure } = rows.apply(Array.from({ length: 1 + pick(3) }, step));
+      const told = `seed ${seed}, round ${round}, ${JSON.stringify(query)}`;
+      const wanted = answer(library, query, rows.complete ? Infinity : rows.length);
+      assert.deepEqual(ids(rows.states()).sort(), ids(wanted.files).sort(), told);
+      if (unsure) rows.figures(wanted);
+      else assert.deepEqual([rows.total, { ...rows.counts }], [wanted.total, wanted.counts], told);
+      for (let page = rows.missing(0, rows.length); page && pick(4); page = rows.missing(0, rows.length)) {
+        const answers = [];
+        do answers.push(after(answers.length ? answers.at(-1).next : page.cursor, 1 + pick(6)));
+        while (!rows.reaches(page, answers.at(-1)));
+        rows.restore(page, answers);
+        restored += 1;
+      }
+      if (rows.whole || !rows.missing(0, rows.length)) {
+        assert.deepEqual(ids(rows.states()), ids(wanted.files), told);
+        for (const [index, { id }] of wanted.files.entries()) {
+          assert.deepEqual([rows.at(index), rows.indexOf(id)], [library.get(id), index], told);
+        }
+      }
+    }
+  }
+  assert.ok(restored > 300, `only ${restored} pages came back`);
+});
+
+test("a list that is read on from its middle keeps the place of what is above", async () => {
+  const library = new Map(Array.from({ length: 40 }, (_, index) => [index, { ...entry(random(index + 1), index), path: `comics/${index + 100}` }]));
+  const query = { sort: "path", status: "", search: "" };
+  const all = answer(library, query, Infinity).files;
+  const rows = new Rows(query);
+  for (let at = 0; at < 40; at += 10) rows.append({ files: all.slice(at, at + 10), next: at < 30 ? `after ${at + 9}` : null });
+  const again = rows.resume(25);
+  assert.deepEqual([again.next, again.length, again.at(19), again.missing(0, 5).cursor], ["after 19", 20, null, null]);
+  again.append({ files: all.slice(20), next: null });
+  assert.deepEqual([again.at(25), again.indexOf(all[25].id), ids(again.states())], [all[25], 25, ids(all)]);
 });
 
 test("the parent of a path is its directory", async () => {
