@@ -41,6 +41,7 @@ impl ApiRoutes {
         match path {
             ["api", "files"] => Some(files::list(library, request)),
             ["api", "files", id] => Some(files::entry(library, processing, id)),
+            ["api", "files", id, "duplicates"] => Some(files::duplicates(library, id)),
             ["api", "cache", "stats"] => ok(library::stats(library)),
             ["api", "watcher", "status"] => ok(library::watcher(library)),
             ["api", "sync"] => Some(library::sync(library)),
@@ -108,6 +109,7 @@ fn allowed(path: &[&str]) -> &'static str {
         ["api", "jobs"] => "GET, POST",
         ["api", "files" | "sync" | "version" | "history"]
         | ["api", "files" | "jobs", _]
+        | ["api", "files", _, "duplicates"]
         | ["api", "cache", "stats"]
         | ["api", "watcher", "status"]
         | ["health" | "openapi.json"] => "GET",

@@ -326,6 +326,10 @@ fn real_answers_have_the_shapes_that_are_described() {
     );
     assert_eq!(entry["history"].as_array().unwrap().len(), 1);
     check("get", "/api/files/{id}", "/api/files/99", "", 404);
+    for (id, status) in [(id.to_string(), 200), ("99".to_owned(), 404)] {
+        let target = format!("/api/files/{id}/duplicates");
+        check("get", "/api/files/{id}/duplicates", &target, "", status);
+    }
     check("get", "/api/cache/stats", "/api/cache/stats", "", 200);
     check("get", "/api/watcher/status", "/api/watcher/status", "", 200);
     check("get", "/api/history", "/api/history?limit=1", "", 200);

@@ -288,8 +288,10 @@ fn equal_contents_are_duplicates_and_rot_is_found() {
     );
     // Each tells of the other.
     for (one, other) in [(&first, &second), (&second, &first)] {
-        let entry = daemon.get(&format!("/api/files/{}", one["id"])).json;
-        let ids: Vec<_> = entry["duplicates"]
+        let answer = daemon
+            .get(&format!("/api/files/{}/duplicates", one["id"]))
+            .json;
+        let ids: Vec<_> = answer["files"]
             .as_array()
             .unwrap()
             .iter()

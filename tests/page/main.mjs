@@ -1,4 +1,4 @@
-// Runs the tests one after another, each on folders, a server and a browser of its own.
+// Runs the tests, each on folders, a server and a browser of its own.
 
 import { run } from "./lib/harness.mjs";
 import "./cases/connection.mjs";

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 const DEFAULT_LIMIT: u64 = 100;
 const LARGEST_LIMIT: u64 = 1000;
-/// Duplicates that are told with an entry.
+/// Duplicates of one entry that are told.
 const DUPLICATES: u32 = 100;
 
 #[derive(Serialize)]
@@ -26,13 +26,17 @@ struct FilesAnswer {
     directories: Option<Vec<DirectoryAnswer>>,
 }
 
-/// One entry with what was done with it, and who has the same content.
+/// One entry with what was done with it.
 #[derive(Serialize)]
 struct Detailed {
     #[serde(flatten)]
     entry: Entry,
     history: Vec<ShownResult>,
-    duplicates: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct DuplicatesAnswer {
+    files: Vec<Entry>,
 }
 
 #[derive(Serialize)]
@@ -125,17 +129,26 @@ fn not_modified(tag: String) -> Response {
 /// # Errors
 /// There is no such entry (404), or index or history failed (503).
 pub fn entry(library: &Library, processing: &Processing, id: &str) -> Result<Response, ApiError> {
+    let (number, entry) = entry_of(library, id)?;
+    let history = history::of_entry(processing, number)?;
+    Ok(Response::json(200, &Detailed { entry, history }))
+}
+
+/// Answers `GET /api/files/ID/duplicates`.
+///
+/// # Errors
+/// There is no such entry (404), or the index failed (503).
+pub fn duplicates(library: &Library, id: &str) -> Result<Response, ApiError> {
+    let (number, _) = entry_of(library, id)?;
+    let files = library.duplicates(number, DUPLICATES);
+    let files = files.map_err(|error| failed(&error))?;
+    Ok(Response::json(200, &DuplicatesAnswer { files }))
+}
+
+fn entry_of(library: &Library, id: &str) -> Result<(EntryId, Entry), ApiError> {
     let number = EntryId(id.parse().map_err(|_| no_entry(id))?);
     let entry = library.file(number).map_err(|error| failed(&error))?;
-    let entry = entry.ok_or_else(|| no_entry(id))?;
-    let history = history::of_entry(processing, number)?;
-    let duplicates = library.duplicates(number, DUPLICATES);
-    let detailed = Detailed {
-        entry,
-        history,
-        duplicates: duplicates.map_err(|error| failed(&error))?,
-    };
-    Ok(Response::json(200, &detailed))
+    Ok((number, entry.ok_or_else(|| no_entry(id))?))
 }
 
 fn no_entry(id: &str) -> ApiError {

@@ -54,8 +54,9 @@ const BATCH: usize = 4096;
 const CRAWL_COMMIT: Duration = Duration::from_millis(150);
 /// How often it is checked that the folders are there. Costs no disk access.
 const CHECK_FOLDERS: Duration = Duration::from_secs(5);
-/// The same while one is away: a directory that is made again is read within 2 s.
-const CHECK_AWAY: Duration = Duration::from_millis(1_500);
+/// The same while one is away: nothing but looking tells that its directory was made again, and the
+/// list is to be right 2 s later.
+const CHECK_FOR_RETURN: Duration = Duration::from_millis(1_500);
 /// The log of the index is moved over once nothing has happened for so long.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(2);
 
@@ -399,9 +400,11 @@ impl Keeper {
     fn housekeeping(&mut self) -> Result<(), IndexError> {
         let now = Instant::now();
         if now >= self.next_check {
-            let is_away = self.folders.iter().any(|folder| folder.away.is_some());
-            self.next_check = now + if is_away { CHECK_AWAY } else { CHECK_FOLDERS };
+            self.next_check = now + CHECK_FOLDERS;
             self.check_folders()?;
+            if self.folders.iter().any(|folder| folder.away.is_some()) {
+                self.next_check = now + CHECK_FOR_RETURN;
+            }
         }
         if now >= self.next_poll {
             self.next_poll = now + self.poll;

@@ -38,9 +38,9 @@ export class Details {
   async load() {
     const { id } = this;
     try {
-      const entry = await call(`api/files/${id}`);
+      const [entry, { files: duplicates }] = await Promise.all([call(`api/files/${id}`), call(`api/files/${id}/duplicates`)]);
       if (this.id !== id) return;
-      this.draw(entry);
+      this.draw({ ...entry, duplicates });
     } catch (error) {
       if (this.id === id) this.note(error.status === 404 ? t("gone") : t("failedCall", { message: error.message }));
     }

@@ -1,7 +1,7 @@
 // The connection: restarts, proxies that buffer, polling and back.
 
 import assert from "node:assert/strict";
-import { test, until } from "../lib/harness.mjs";
+import { patientTest as test, until } from "../lib/harness.mjs";
 import { Proxy } from "../lib/proxy.mjs";
 
 test("a restart of the server is survived, and what came meanwhile is shown", async ({ shelf, browser }) => {

@@ -12,7 +12,12 @@ const LIMIT_MS = 120_000;
 
 /** Adds a test; its name is a sentence. The function gets `{shelf, browser}` makers. */
 export function test(name, act) {
-  tests.push({ name, act });
+  tests.push({ name, act, patient: false });
+}
+
+/** Adds a test that waits most of its time (for retries, time-outs), and so runs beside the others. */
+export function patientTest(name, act) {
+  tests.push({ name, act, patient: true });
 }
 
 /** Waits until `probe` gives something truthy, and returns it. */
@@ -34,7 +39,15 @@ export async function until(what, probe, { within = 15_000, every = 50 } = {}) {
 /** Runs the tests whose name holds one of `parts`, all if there are none. */
 export async function run(parts) {
   const chosen = tests.filter(({ name }) => parts.length === 0 || parts.some((part) => name.includes(part)));
-  let [passed, failed] = [0, 0];
+  const lanes = [true, false].map((patient) => lane(chosen.filter((one) => one.patient === patient)));
+  const failed = (await Promise.all(lanes)).reduce((sum, number) => sum + number, 0);
+  console.log(`${chosen.length - failed} passed, ${failed} failed`);
+  return failed === 0 && chosen.length > 0;
+}
+
+/** Runs tests one after another; returns how many failed. */
+async function lane(chosen) {
+  let failed = 0;
   for (const { name, act } of chosen) {
     const made = [];
     const keep = (thing) => {
@@ -53,7 +66,6 @@ export async function run(parts) {
         timer = setTimeout(() => reject(new Error(`took longer than ${LIMIT_MS} ms`)), LIMIT_MS);
       });
       await Promise.race([act(tools), late]);
-      passed += 1;
       console.log(`ok      ${name} (${Date.now() - began} ms)`);
     } catch (error) {
       failed += 1;
@@ -65,6 +77,5 @@ export async function run(parts) {
       for (const thing of made.reverse()) await thing.stop().catch((error) => console.log(`cannot stop: ${error.message}`));
     }
   }
-  console.log(`${passed} passed, ${failed} failed`);
-  return failed === 0 && passed > 0;
+  return failed;
 }
