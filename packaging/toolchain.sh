@@ -12,6 +12,8 @@
 # shellcheck shell=bash
 
 TOOLCHAIN_CACHE=${SHELFCAST_CACHE:-$HOME/.cache/shelfcast-arm}
+# Where programs are compiled.
+TOOLCHAIN_TARGET=$TOOLCHAIN_CACHE/target
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
@@ -60,7 +62,7 @@ toolchain_fetch_rust() {
         sed -n 's/^Depends:.*\(libstd-rust-web-[0-9][0-9.]*\).*/\1/p' | head -n 1)
     llvm=$(apt-cache show "$std=$version" | grep -o 'libllvm[0-9]*' | head -n 1)
     echo "toolchain: fetching rustc $version"
-    rm -rf "$rust" "$TOOLCHAIN_CACHE/debs" "$TOOLCHAIN_CACHE/target"
+    rm -rf "$rust" "$TOOLCHAIN_CACHE/debs" "$TOOLCHAIN_TARGET"
     mkdir -p "$rust" "$TOOLCHAIN_CACHE/debs"
     (
         cd "$TOOLCHAIN_CACHE/debs" || exit
@@ -95,14 +97,14 @@ toolchain_build() {
     # link-self-contained=no: the start files come from zig, Debian's rustc has none for musl.
     # The machine's own paths stay out of the program, so that two machines build the same.
     env PATH="$TOOLCHAIN_CACHE/venv/bin:$PATH" RUSTC="$TOOLCHAIN_CACHE/rust/rustc" \
-        RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$TOOLCHAIN_CACHE/target" \
+        RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$TOOLCHAIN_TARGET" \
         RUSTFLAGS="-Clink-self-contained=no --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$TOOLCHAIN_CACHE=/toolchain" \
         cargo-zigbuild zigbuild --manifest-path "$REPOSITORY/Cargo.toml" --release --locked \
         --bin shelfcast -Zbuild-std=std,panic_unwind "${arguments[@]}"
 }
 
 toolchain_program() {
-    echo "$TOOLCHAIN_CACHE/target/$1/release/shelfcast"
+    echo "$TOOLCHAIN_TARGET/$1/release/shelfcast"
 }
 
 toolchain_strip() {

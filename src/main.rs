@@ -36,6 +36,7 @@ fn run() -> Result<(), Fatal> {
         Command::Serve(config) => config,
         other => return Ok(print(&other.report().unwrap_or_default())?),
     };
+    share_one_heap();
     let logging = logging::init(&config.log)?;
     let mut signals = Signals::install()?; // before any thread, so that none is missed
     warn_of(&config);
@@ -78,6 +79,18 @@ fn run() -> Result<(), Fatal> {
     drop(last_resort);
     log::info!("stopped took_ms={}", began.elapsed().as_millis());
     Ok(())
+}
+
+/// Lets all threads share one heap, before there are any.
+///
+/// glibc gives them up to eight a core, and each keeps what was once needed in it: after 12 minutes
+/// of `tests/soak/run` 16 heaps held 10.1 MB, of which 4.2 MB were in use. musl has one heap.
+fn share_one_heap() {
+    // SAFETY: it sets a number that the allocator reads.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
 }
 
 /// Ends the process if the sender that is returned still lives after [`STOPS_WITHIN`]: a thread that

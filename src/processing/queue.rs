@@ -7,7 +7,7 @@
 mod intake;
 mod jobs;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,9 @@ pub(crate) struct Queue {
     automatic: bool,
     /// Entries that workers have, and the job each is for.
     in_flight: HashMap<EntryId, Option<JobId>>,
+    /// Of these, entries that live work wanted while a job had them. What the job finds may be no
+    /// answer to that (a verify processes nothing), so they are looked for once more.
+    passed_over: HashSet<EntryId>,
     waiting: Waiting,
     doubted: Doubted,
     reported: Reported,
@@ -95,6 +98,7 @@ impl Queue {
             automatic: parts.automatic,
             parts,
             in_flight: HashMap::new(),
+            passed_over: HashSet::new(),
             waiting: Waiting::default(),
             doubted: Doubted::default(),
             reported: Reported::default(),
@@ -196,9 +200,7 @@ impl Queue {
             };
             // What is gone, or not wanted now, is found by a sweep when it is wanted again.
             let Some(item) = item.filter(|item| {
-                self.automatic
-                    && item.status == Status::Unprocessed
-                    && !self.in_flight.contains_key(&id)
+                self.automatic && item.status == Status::Unprocessed && !self.has(item.id)
             }) else {
                 continue;
             };
@@ -234,7 +236,7 @@ impl Queue {
             let (last, is_end) = (page.last().map(|item| item.id), page.len() < room);
             let (all, mut begun) = (page.len().max(1), 0);
             for item in page {
-                let known = self.in_flight.contains_key(&item.id)
+                let known = self.has(item.id)
                     || self.reported.covers(&item, now)
                     || self.waiting.covers(&item);
                 if !known && self.parts.crew.shelf.is_online(&item.folder) {
@@ -249,6 +251,24 @@ impl Queue {
             self.sweep.found(last, is_end, idle, Instant::now());
         }
         Ok(())
+    }
+
+    /// Tells whether a worker has an entry that live work wants, and sees to it that nothing is
+    /// forgotten where that is for a job.
+    fn has(&mut self, id: EntryId) -> bool {
+        let held = self.in_flight.get(&id);
+        if held.is_some_and(Option::is_some) {
+            self.passed_over.insert(id);
+        }
+        held.is_some()
+    }
+
+    /// Takes note that a worker has an entry no more.
+    fn returned(&mut self, id: EntryId) {
+        self.in_flight.remove(&id);
+        if self.passed_over.remove(&id) {
+            self.sweep.signal();
+        }
     }
 
     /// Hands an item to the workers. There is room: callers look first.
@@ -277,7 +297,7 @@ impl Queue {
     /// Takes back the live items that no worker has begun.
     fn take_back_live(&mut self) {
         while let Ok(task) = self.parts.lanes[0].try_recv() {
-            self.in_flight.remove(&task.item.id);
+            self.returned(task.item.id);
         }
     }
 

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::{Value, json};
 use shelfcast::config::ProcessingConfig;
 use shelfcast::events::types::{JobStatus, Status};
 use shelfcast::events::{Broadcaster, Filter, Settings};
 use shelfcast::library::EntryId;
-use shelfcast::library::work::{Item, Report, Selection, Stamp};
+use shelfcast::library::work::{Item, Report, Scope, Selection, Stamp};
 use shelfcast::processing::{Action, JobScope, Processing, Shelf, ShelfError, Wanted};
 
 use crate::daemon::{Daemon, PATIENCE, pause};
@@ -36,6 +37,27 @@ fn states(events: &[Value], job: &str) -> Vec<Value> {
     let updates = events.iter().filter(|event| event["type"] == "job_updated");
     let data = updates.map(|event| event["data"].clone());
     data.filter(|data| data["job_id"] == job).collect()
+}
+
+#[test]
+fn an_entry_that_is_wanted_while_it_is_verified_is_processed_afterwards() {
+    let daemon = Daemon::new().manual();
+    // Verifying it takes longer than to be wanted meanwhile.
+    let large = std::fs::File::create(daemon.folder().join("large.cbz")).unwrap();
+    large.set_len(1 << 30).unwrap();
+    drop(large);
+    let daemon = daemon.start();
+    daemon.wait_status("large.cbz", "unprocessed");
+    let job = daemon.job(&json!({"action": "verify", "scope": "all"}));
+    daemon.eventually("it is being verified", || {
+        daemon.get(&format!("/api/jobs/{job}")).json["current_file"] == "comics/large.cbz"
+    });
+    daemon.post("/api/watcher", &json!({"enabled": true}));
+    daemon.sync();
+    let state = daemon.get(&format!("/api/jobs/{job}")).json["status"].clone();
+    assert_eq!(state, "running", "the file is too small for this test");
+    daemon.wait_job(&job);
+    daemon.wait_status("large.cbz", "processed");
 }
 
 #[test]
@@ -387,6 +409,102 @@ fn what_live_work_has_done_is_not_done_again_for_a_job_over_the_unprocessed() {
     assert_eq!(daemon.lines("runs").len(), 600);
 }
 
+/// A library of one unprocessed entry, which halts the worker that says to have begun with it.
+struct Single {
+    item: Item,
+    begun: Sender<()>,
+    goes_on: Receiver<()>,
+    /// Somebody looked for unprocessed entries.
+    looked: Sender<()>,
+    finished: Sender<Option<String>>,
+}
+
+impl Shelf for Single {
+    fn items(&self, wanted: &Selection) -> Result<Vec<Item>, ShelfError> {
+        let found = (wanted.after < self.item.id).then(|| self.item.clone());
+        if wanted.scope == Scope::Status(Status::Unprocessed) {
+            self.looked.try_send(()).unwrap_or_default();
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    fn item(&self, _id: EntryId) -> Result<Option<Item>, ShelfError> {
+        Ok(Some(self.item.clone()))
+    }
+
+    fn count(&self, _wanted: &Selection) -> Result<u64, ShelfError> {
+        Ok(1)
+    }
+
+    fn report(&self, report: Report) {
+        match report {
+            Report::Started(_) if self.begun.try_send(()).is_ok() => {
+                self.goes_on.recv().unwrap();
+            }
+            Report::Finished(finished) => {
+                self.finished.try_send(finished.error).unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+
+    fn is_online(&self, _folder: &str) -> bool {
+        true
+    }
+}
+
+#[test]
+fn what_a_verify_has_while_live_work_looks_is_looked_for_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    // So large that the worker says that it has begun with it.
+    let file = std::fs::File::create(&path).unwrap();
+    file.set_len(1 << 30).unwrap();
+    drop(file);
+    let (begun, has_begun) = bounded(1);
+    let (go_on, goes_on) = bounded(1);
+    let (looked, has_looked) = bounded(1);
+    let (finished, has_finished) = bounded(1);
+    let shelf = Arc::new(Single {
+        item: Item {
+            id: EntryId(1),
+            folder: "comics".to_owned(),
+            root: Arc::new(directory.path().to_path_buf()),
+            relative: b"file".to_vec(),
+            path: "comics/file".to_owned(),
+            stamp: stamp(&path),
+            status: Status::Unprocessed,
+            fingerprint: None,
+            done: None,
+            finished: true,
+        },
+        begun,
+        goes_on,
+        looked,
+        finished,
+    });
+    let events = Broadcaster::start(Settings::default()).unwrap();
+    let (_work, told) = bounded(1);
+    let settings = ProcessingConfig {
+        automatic: false,
+        workers: 1,
+    };
+    let state = directory.path().join("state");
+    let processing = Processing::start(&settings, Vec::new(), &state, shelf, told, events).unwrap();
+    let wanted = Wanted::Scope {
+        scope: JobScope::All,
+        folder: None,
+        directory: None,
+    };
+    processing.create_job(Action::Verify, &wanted).unwrap();
+    has_begun.recv_timeout(PATIENCE).unwrap();
+    drop(has_begun); // nobody halts any more
+    processing.set_automatic(true);
+    has_looked.recv_timeout(PATIENCE).unwrap();
+    go_on.send(()).unwrap();
+    assert_eq!(has_finished.recv_timeout(PATIENCE), Ok(None));
+}
+
 /// A library of a million entries that are all the same file.
 struct Million {
     root: Arc<PathBuf>,
@@ -438,27 +556,32 @@ impl Shelf for Million {
     }
 }
 
+/// The stamp of a file as it is.
+fn stamp(file: &Path) -> Stamp {
+    let found = file.metadata().unwrap();
+    let modified = found.modified().unwrap();
+    let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
+    Stamp {
+        size: found.len(),
+        modified: i64::try_from(modified.as_nanos()).unwrap(),
+        ino: std::os::unix::fs::MetadataExt::ino(&found),
+    }
+}
+
 /// Starts processing on such a library.
 fn million(directory: &Path, events: Broadcaster) -> (Arc<Million>, Processing) {
     let file = directory.join("file");
     std::fs::write(&file, "content").unwrap();
-    let found = std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
-    let modified = file.metadata().unwrap().modified().unwrap();
-    let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
     let shelf = Arc::new(Million {
         root: Arc::new(directory.to_path_buf()),
-        stamp: Stamp {
-            size: 7,
-            modified: i64::try_from(modified.as_nanos()).unwrap(),
-            ino: found,
-        },
+        stamp: stamp(&file),
         page: AtomicUsize::new(0),
     });
     let settings = ProcessingConfig {
         automatic: false,
         workers: 2,
     };
-    let (_work, told) = crossbeam_channel::bounded(1);
+    let (_work, told) = bounded(1);
     let state = directory.join("state");
     let part = Arc::clone(&shelf) as Arc<dyn Shelf>;
     let processing = Processing::start(&settings, Vec::new(), &state, part, told, events).unwrap();

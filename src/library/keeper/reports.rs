@@ -16,6 +16,8 @@ impl Keeper {
             Report::Released(id) => {
                 // Without a note it was changed meanwhile, and is unprocessed for that.
                 let before = self.under_way.remove(&id);
+                // Who looked for work meanwhile has not seen it.
+                self.work_waits |= before == Some(Status::Unprocessed);
                 before.map_or(Ok(()), |before| self.set_status(id, before))
             }
             Report::Waiting(id, reason) => self.set_waiting(id, reason),

@@ -43,7 +43,7 @@ impl Queue {
                 self.usual = took.max(self.usual * 7 / 8);
                 self.doubted.forget(task.item.id);
             }
-            self.in_flight.remove(&task.item.id);
+            self.returned(task.item.id);
             if let Some(trouble) = trouble {
                 self.trouble(&trouble);
             }
