@@ -314,11 +314,6 @@ impl Run<'_> {
                 Outcome::Changed
             });
         }
-        // Its name was perhaps taken from the command by somebody else.
-        let is_moved = relative != before.relative;
-        if is_moved && !matches!(ran.end, End::Success) && !self.task.in_doubt {
-            return Err(Outcome::ChangedAndFailed);
-        }
         Ok(Subject {
             file,
             look,
