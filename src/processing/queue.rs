@@ -169,10 +169,12 @@ impl Queue {
             return;
         }
         self.not_before = None;
+        // Jobs first: what a kill interrupted is unprocessed and an item of its job, and shall not be
+        // done for both. Workers begin live items before those of jobs all the same.
         let done = self
             .hand_out_due(now)
-            .and_then(|()| self.hand_out_live(now))
-            .and_then(|()| self.hand_out_jobs(now));
+            .and_then(|()| self.hand_out_jobs(now))
+            .and_then(|()| self.hand_out_live(now));
         if let Err(error) = done {
             log::warn!("processing goes on later: {error}");
             self.not_before = Some(now + AFTER_ERROR);

@@ -269,6 +269,47 @@ fn a_job_goes_on_where_it_was_after_a_kill_and_after_a_stop() {
 }
 
 #[test]
+fn what_a_kill_interrupts_in_a_job_runs_again_for_the_job_alone() {
+    let script = "echo \"$SHELFCAST_NAME\" >> $BASE/runs; \
+                  while test -e \"$BASE/hold-$SHELFCAST_NAME\"; do sleep 0.05; done; exit 1";
+    let mut daemon = Daemon::new().script("refuse", script).start();
+    for number in 0..5 {
+        daemon.write(&format!("{number}.cbz"), number.to_string());
+    }
+    daemon.eventually("all have failed", || {
+        let files = daemon.files();
+        files.len() == 5 && files.iter().all(|file| file["status"] == "failed")
+    });
+    daemon.wait_idle();
+    let holds = ["2", "3"].map(|name| daemon.base().join(format!("hold-{name}.cbz")));
+    for hold in &holds {
+        std::fs::write(hold, "").unwrap();
+    }
+    let files = daemon.files();
+    let ids: Vec<_> = files.iter().map(|file| &file["id"]).collect();
+    let job = daemon.job(&json!({"action": "process", "files": ids}));
+    let runs = |daemon: &Daemon| daemon.lines("runs").len();
+    for name in ["2.cbz", "3.cbz"] {
+        daemon.wait_status(name, "processing"); // also in the index, by now
+    }
+    daemon.kill();
+    daemon.start_again();
+    daemon.eventually("they are again", || runs(&daemon) >= 11);
+    for hold in &holds {
+        std::fs::remove_file(hold).unwrap();
+    }
+    assert_eq!(
+        daemon.wait_job(&job)["progress"],
+        json!({"current": 5, "total": 5, "percent": 100, "failed": 5})
+    );
+    daemon.wait_idle();
+    assert_eq!(runs(&daemon), 12, "{:?}", daemon.lines("runs"));
+    let history = daemon.history();
+    let of_job = history.iter().filter(|past| past["job_id"] == job.as_str());
+    assert_eq!(of_job.count(), 5);
+}
+
+#[test]
 fn job_events_are_at_most_ten_a_second() {
     let daemon = with_files(Daemon::new(), 2000);
     daemon.forget_events();
