@@ -6,7 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
@@ -47,6 +47,8 @@ struct Vandal {
     /// through a name that is made and removed before anybody can look at it, no notice tells which
     /// other names it has.
     linked: HashSet<u64>,
+    /// Files of several names, all of which were entries when the round began.
+    known: HashSet<u64>,
 }
 
 impl Vandal {
@@ -59,6 +61,7 @@ impl Vandal {
             outside,
             done: Vec::new(),
             linked: HashSet::new(),
+            known: HashSet::new(),
         }
     }
 
@@ -111,22 +114,33 @@ impl Vandal {
         self.may_write(&path).then_some(path)
     }
 
-    /// Tells whether a file may be written, if there is one: all its names must be those of entries. A
-    /// write through one that is outside or ignored is told by nobody, or may be.
+    /// Tells whether a file may be written, if there is one: all its names must be those of entries, and
+    /// must have been when the round began. A write through one that is outside, ignored or new is told
+    /// by nobody, or may be.
     fn may_write(&self, path: &Path) -> bool {
         let Ok(there) = std::fs::metadata(path) else {
             return true;
         };
-        if self.linked.contains(&there.ino()) {
-            return false;
+        let ino = there.ino();
+        there.nlink() == 1
+            || !self.linked.contains(&ino)
+                && self.known.contains(&ino)
+                && self.all_seen().contains(&ino)
+    }
+
+    /// Returns the files of several names that are all those of entries.
+    fn all_seen(&self) -> HashSet<u64> {
+        let mut names: HashMap<u64, (u64, u64)> = HashMap::new();
+        for path in self.all(false) {
+            if let Ok(file) = path.symlink_metadata()
+                && file.nlink() > 1
+                && self.is_seen(&path)
+            {
+                names.entry(file.ino()).or_insert((0, file.nlink())).0 += 1;
+            }
         }
-        let seen = |path: &&PathBuf| {
-            let same = path
-                .symlink_metadata()
-                .is_ok_and(|file| file.ino() == there.ino());
-            same && self.is_seen(path)
-        };
-        there.nlink() == 1 || self.all(false).iter().filter(seen).count() as u64 == there.nlink()
+        names.retain(|_, (seen, links)| seen == links);
+        names.into_keys().collect()
     }
 
     /// Tells whether a path is that of an entry, so that the index knows which file it was even if it goes
@@ -414,6 +428,7 @@ enum Service {
 fn round(shelf: &mut Shelf, follower: &mut Follower, vandal: &mut Vandal, service: Service) {
     vandal.done.clear();
     vandal.linked.clear();
+    vandal.known = vandal.all_seen();
     let acts = 5 + vandal.chance.number(80);
     let at = vandal.chance.number(acts);
     let hasty = vandal.chance.number(3) > 0;

@@ -119,7 +119,8 @@ impl Keeper {
         let polled: Vec<DirId> = view
             .tree
             .iter()
-            .filter(|(_, dir)| matches!(dir.coverage, Coverage::Polled | Coverage::Unreadable))
+            // One that is being read for the first time may have changed since, and is not watched then.
+            .filter(|(_, dir)| dir.coverage != Coverage::Watched)
             .map(|(id, _)| id)
             .collect();
         drop(view);
