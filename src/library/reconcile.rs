@@ -57,6 +57,8 @@ pub(crate) enum Action {
     ReplaceDirectory(DirId, Identity),
     MoveDirectory(DirId, Spot),
     RemoveDirectory(DirId),
+    /// Something else has its name: it is gone, or elsewhere.
+    DisplaceDirectory(DirId),
     /// What was here has left, and may turn up elsewhere: to be looked at again.
     Doubt(Spot),
 }
@@ -155,18 +157,18 @@ fn settle(
                 actions.push(Action::Change(kept, meta));
             }
             here => {
-                actions.extend(here.map(remove));
+                actions.extend(here.map(displace));
                 actions.push(Action::Move(id, spot, meta));
             }
         },
         (Some(Row::Directory { id, .. }), Found::Directory(_)) => {
-            actions.extend(here.map(remove));
+            actions.extend(here.map(displace));
             actions.push(Action::MoveDirectory(id, spot));
         }
         (_, Found::File(meta)) => match here {
             Some(Row::File { id, .. }) => actions.push(Action::Change(id, meta)),
             here => {
-                actions.extend(here.map(remove));
+                actions.extend(here.map(displace));
                 actions.push(Action::Add(spot, meta));
             }
         },
@@ -175,10 +177,17 @@ fn settle(
                 actions.push(Action::ReplaceDirectory(id, meta.identity));
             }
             here => {
-                actions.extend(here.map(remove));
+                actions.extend(here.map(displace));
                 actions.push(Action::AddDirectory(spot, meta.identity));
             }
         },
+    }
+}
+
+fn displace(row: Row) -> Action {
+    match row {
+        Row::File { id, .. } => Action::Remove(id),
+        Row::Directory { id, .. } => Action::DisplaceDirectory(id),
     }
 }
 
@@ -364,7 +373,7 @@ mod tests {
             identity: Identity { ino: 10, born: 7 },
         });
         let expected = [
-            Action::RemoveDirectory(DirId(5)),
+            Action::DisplaceDirectory(DirId(5)),
             Action::Add(spot("a"), file(10, 1)),
         ];
         assert_eq!(

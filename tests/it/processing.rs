@@ -249,7 +249,7 @@ impl WithoutHistory for serde_json::Value {
 
 #[test]
 fn a_file_that_changes_or_goes_while_it_is_processed_is_no_failure() {
-    let script = "echo run >> $BASE/runs; cat \"$1\" >> $BASE/seen; sleep 0.5; test -e \"$1\"";
+    let script = "cat \"$1\" >> $BASE/seen; echo run >> $BASE/runs; sleep 0.5; test -e \"$1\"";
     let daemon = Daemon::new().script("slow", script).start();
     daemon.forget_events();
     let path = daemon.write("a.cbz", "one");

@@ -22,9 +22,12 @@ impl Keeper {
     pub(super) fn apply(&mut self, actions: Vec<Action>) -> Result<(), IndexError> {
         let next = self.index.next_entry();
         let (actions, saves) = self.find_saves(actions)?;
-        let (removals, rest): (Vec<_>, Vec<_>) = actions
-            .into_iter()
-            .partition(|action| matches!(action, Action::Remove(_) | Action::RemoveDirectory(_)));
+        let (removals, rest): (Vec<_>, Vec<_>) = actions.into_iter().partition(|action| {
+            matches!(
+                action,
+                Action::Remove(_) | Action::RemoveDirectory(_) | Action::DisplaceDirectory(_)
+            )
+        });
         // What moves leaves its place first: two that change places would meet otherwise, and what
         // moves out of a directory that is removed would be removed with it.
         let moves = rest
@@ -52,6 +55,7 @@ impl Keeper {
             match action {
                 Action::Remove(id) => self.remove_entry(id)?,
                 Action::RemoveDirectory(dir) => self.remove_directory(dir)?,
+                Action::DisplaceDirectory(dir) => self.displace_directory(dir)?,
                 _ => {}
             }
         }
@@ -79,7 +83,7 @@ impl Keeper {
                 Action::Change(id, meta) => self.change_entry(id, &meta)?,
                 Action::Add(spot, meta) => self.add_entry(&spot, &meta)?,
                 Action::Doubt(spot) => self.doubt(spot),
-                Action::Remove(_) | Action::RemoveDirectory(_) => {}
+                Action::Remove(_) | Action::RemoveDirectory(_) | Action::DisplaceDirectory(_) => {}
             }
         }
         self.end_saves(saves)

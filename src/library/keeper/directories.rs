@@ -157,6 +157,52 @@ impl Keeper {
             })
     }
 
+    /// Something else has the name of a directory. While others are read, for example after the service
+    /// was off, it may turn up in one of them: it leaves its name, and goes when nothing is read.
+    pub(super) fn displace_directory(&mut self, dir: DirId) -> Result<(), IndexError> {
+        if self.tasks.is_empty() || !self.leave_name(dir)? {
+            return self.remove_directory(dir);
+        }
+        self.displaced.push(dir);
+        Ok(())
+    }
+
+    /// Removes the displaced directories that have not turned up.
+    pub(super) fn remove_displaced(&mut self) -> Result<(), IndexError> {
+        for dir in std::mem::take(&mut self.displaced) {
+            let known = self.shared.read().tree.get(dir).map(Dir::is_leaving);
+            if known == Some(true) {
+                self.remove_directory(dir)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a directory, and what is below it, where nothing on disk is, so that something else can have
+    /// its name; tells whether there is such a place.
+    fn leave_name(&mut self, dir: DirId) -> Result<bool, IndexError> {
+        let view = self.shared.read();
+        let known = view.tree.get(dir);
+        let folder = known.and_then(|known| self.folders.get(known.folder));
+        let (Some(known), Some(folder)) = (known, folder) else {
+            return Ok(false);
+        };
+        let (name, root) = (known.leaving_name(dir), folder.root);
+        let below = view.tree.subtree(dir);
+        drop(view);
+        self.index.place_dir(dir, root, &name)?;
+        let mut view = self.shared.write();
+        view.unpublished = true;
+        view.tree.detach(dir);
+        view.tree.place(dir, root, &name);
+        for below in below {
+            if let Some(known) = view.tree.get_mut(below) {
+                known.listed_at = None; // should it turn up elsewhere after all
+            }
+        }
+        Ok(true)
+    }
+
     /// Removes a directory that is gone, with all that is below it: at once where that is little, else
     /// it leaves its name, and goes piece by piece.
     pub(super) fn remove_directory(&mut self, dir: DirId) -> Result<(), IndexError> {
@@ -166,28 +212,12 @@ impl Keeper {
         };
         let (is_leaving, below) = (known.is_leaving(), view.tree.subtree(dir));
         let size = view.tree.files_below(dir) + below.len() as u64;
-        let root = self.folders.get(known.folder).map(|folder| folder.root);
-        let name = known.leaving_name(dir);
         drop(view);
         self.status_changed = true;
-        if let Some(root) = root
-            && (size > AT_ONCE || is_leaving)
-        {
+        // One that is leaving has been begun, maybe by a service that was killed.
+        if is_leaving || size > AT_ONCE && self.leave_name(dir)? {
             if !self.leaving.contains(&dir) {
                 self.leaving.push(dir);
-            }
-            if is_leaving {
-                return Ok(()); // a service that was killed had begun it
-            }
-            self.index.place_dir(dir, root, &name)?;
-            let mut view = self.shared.write();
-            view.unpublished = true;
-            view.tree.detach(dir);
-            view.tree.place(dir, root, &name);
-            for below in below {
-                if let Some(known) = view.tree.get_mut(below) {
-                    known.listed_at = None; // should it turn up elsewhere after all
-                }
             }
             return Ok(());
         }

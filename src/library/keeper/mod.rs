@@ -122,6 +122,8 @@ pub(crate) struct Keeper {
     limbo_until: Instant,
     /// Directories that are gone with much below them, whose rows go piece by piece.
     leaving: Vec<DirId>,
+    /// Directories whose names something else has, and that may turn up in what is being read.
+    displaced: Vec<DirId>,
     /// Spots to look at for what was found at another: the other names of a file that was written or
     /// removed through one of them, and those that were left by what turned up elsewhere.
     later: Looks,
@@ -219,6 +221,7 @@ impl Keeper {
             limbo: Vec::new(),
             limbo_until: now,
             leaving: Vec::new(),
+            displaced: Vec::new(),
             later: Looks::default(),
             crawl: None,
             crawl_again: false,
@@ -419,6 +422,7 @@ impl Keeper {
         self.remove_piece()?;
         self.ask_crawler();
         if self.tasks.is_empty() {
+            self.remove_displaced()?;
             self.crawl_ends()?;
         }
         let live = self.crawl.is_none() || now >= self.committed_at + CRAWL_COMMIT;
@@ -490,6 +494,7 @@ impl Keeper {
             || !self.limbo.is_empty()
             || !self.later.is_empty()
             || !self.leaving.is_empty()
+            || !self.displaced.is_empty()
             || !self.delta.is_empty()
             || self.index.is_changed();
         if busy {

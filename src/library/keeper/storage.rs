@@ -184,6 +184,7 @@ impl Keeper {
         self.tasks.retain(|_| false);
         self.limbo.clear();
         self.leaving.clear(); // the crawl finds them again
+        self.displaced.clear();
         self.later = Looks::default();
         self.crawl = None;
         self.load()?;
