@@ -40,6 +40,17 @@ fn states(events: &[Value], job: &str) -> Vec<Value> {
 }
 
 #[test]
+fn an_entry_that_waits_to_be_complete_is_processed_although_it_was_verified_meanwhile() {
+    let daemon = Daemon::new();
+    daemon.write("found.cbz", "by the crawl, so that it has to stand still");
+    let daemon = daemon.start();
+    daemon.wait_status("found.cbz", "unprocessed");
+    let job = daemon.job(&json!({"action": "verify", "scope": "all"}));
+    daemon.wait_job(&job);
+    daemon.wait_status("found.cbz", "processed");
+}
+
+#[test]
 fn an_entry_that_is_wanted_while_it_is_verified_is_processed_afterwards() {
     let daemon = Daemon::new().manual();
     // Verifying it takes longer than to be wanted meanwhile.

@@ -10,6 +10,7 @@ use crate::library::EntryId;
 use crate::processing::active::{Active, Next};
 use crate::processing::job::{Job, JobId};
 use crate::processing::waiting::Wait;
+use crate::processing::worker::Work;
 use crate::processing::{LANE, ProcessingError, now_ns};
 
 /// Jobs whose items are handed out in turn; the others wait as `queued`. A long job shall not hold
@@ -99,7 +100,9 @@ impl Queue {
                         continue;
                     }
                     let (work, job) = (active.work(), Some(Arc::clone(&active.control)));
-                    self.waiting.remove(id);
+                    if work != Work::Verify {
+                        self.waiting.remove(id); // the job does what it waits for
+                    }
                     self.begin(item, work, job, None);
                 }
                 Next::End if active.is_idle() => {
