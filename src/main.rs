@@ -14,6 +14,11 @@ use shelfcast::signals::{Signal, Signals};
 use shelfcast::systemd::{self, Notifier};
 use shelfcast::thread::{self, Handle};
 
+/// What musl has is slow with many threads, and what zig puts in its place grows (docs/FOOTPRINT.md).
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// How long a vital thread may take to answer before the watchdog is not fed.
 const ALIVE_WITHIN: Duration = Duration::from_secs(3);
 /// A stop that takes longer hangs on a disk that does not answer.
@@ -84,7 +89,7 @@ fn run() -> Result<(), Fatal> {
 /// Lets all threads share one heap, before there are any.
 ///
 /// glibc gives them up to eight a core, and each keeps what was once needed in it: after 12 minutes
-/// of `tests/soak/run` 16 heaps held 10.1 MB, of which 4.2 MB were in use. musl has one heap.
+/// of `tests/soak/run` 16 heaps held 10.1 MB, of which 4.2 MB were in use. dlmalloc has one heap.
 fn share_one_heap() {
     // SAFETY: it sets a number that the allocator reads.
     #[cfg(target_env = "gnu")]
