@@ -17,7 +17,8 @@ pub(crate) struct Load<'a> {
     running: &'a Running,
     epoll: OwnedFd,
     clients: Vec<Client>,
-    publisher: TcpStream,
+    /// Opened with the first event: a connection that says nothing for long is closed.
+    publisher: Option<TcpStream>,
     /// Number of the next event.
     next: u64,
     /// Arrivals of the events since `first`.
@@ -41,16 +42,11 @@ impl<'a> Load<'a> {
     /// Opens the streams; nothing when some of them do not open.
     pub(crate) fn open(running: &'a Running, clients: usize) -> Option<Load<'a>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
-        let publisher = TcpStream::connect(running.address).unwrap();
-        publisher.set_nonblocking(true).unwrap();
-        publisher.set_nodelay(true).unwrap();
-        let publishing = epoll::EventData::new_u64(u64::MAX);
-        epoll::add(&epoll, &publisher, publishing, epoll::EventFlags::IN).unwrap();
         let mut load = Load {
             running,
             epoll,
             clients: Vec::new(),
-            publisher,
+            publisher: None,
             next: 1,
             first: u64::MAX,
             arrived: 0,
@@ -188,9 +184,17 @@ impl<'a> Load<'a> {
             .iter()
             .flat_map(|body| self.running.publish(body).into_bytes())
             .collect();
+        if self.publisher.is_none() {
+            let publisher = TcpStream::connect(self.running.address).unwrap();
+            publisher.set_nonblocking(true).unwrap();
+            publisher.set_nodelay(true).unwrap();
+            let publishing = epoll::EventData::new_u64(u64::MAX);
+            epoll::add(&self.epoll, &publisher, publishing, epoll::EventFlags::IN).unwrap();
+            self.publisher = Some(publisher);
+        }
         let mut rest = &requests[..];
         while !rest.is_empty() {
-            match self.publisher.write(rest) {
+            match self.publisher.as_ref().unwrap().write(rest) {
                 Ok(written) => rest = &rest[written..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.read(Some(Duration::from_millis(1)));
@@ -211,7 +215,7 @@ impl<'a> Load<'a> {
         for event in events {
             let place = event.data.u64();
             if place == u64::MAX {
-                drop(self.publisher.read(&mut piece)); // the answers to publishing
+                drop(self.publisher.as_ref().unwrap().read(&mut piece)); // the answers to publishing
                 continue;
             }
             let client = &mut self.clients[usize::try_from(place).unwrap()];
