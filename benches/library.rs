@@ -110,7 +110,11 @@ fn others(tree: &Path) {
 
 /// The first crawl, a restart, and queries.
 fn ours(tree: &Path) {
-    let mut shelf = Shelf::none().existing_folder(tree).launch();
+    // Crawling alone: what processing costs is measured by `benches/processing.rs`.
+    let mut shelf = Shelf::none()
+        .existing_folder(tree)
+        .config("[processing]\nautomatic = false\n")
+        .launch();
     let finished = |shelf: &Shelf| {
         let stats = shelf.get("/api/cache/stats").json();
         (stats["crawling"] == false)
