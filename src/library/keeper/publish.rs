@@ -28,7 +28,10 @@ impl Keeper {
             self.publish_at = Some(later);
             let hurry = !self.processed.is_empty() || (self.work_waits && !self.bulk);
             if hurry && !self.shared.is_awaited() {
-                self.commit_early()?;
+                match self.early.try_take(now) {
+                    Ok(()) => self.commit_early()?,
+                    Err(soon) => self.publish_at = Some(later.min(soon)),
+                }
             }
             return Ok(());
         }
