@@ -96,8 +96,9 @@ struct World {
     quiet: (usize, usize),
     is_quiet: bool,
     is_on: bool,
-    /// Files that got another name since all was quiet.
-    renamed: Vec<PathBuf>,
+    /// Files that got another name, or another file in their place, since all was quiet: twice while
+    /// a file is processed is more than a command that fails can be forgiven for.
+    disturbed: Vec<PathBuf>,
     number: usize,
 }
 
@@ -119,7 +120,7 @@ impl World {
             quiet: (0, 0),
             is_quiet: true,
             is_on: true,
-            renamed: Vec::new(),
+            disturbed: Vec::new(),
             number: 0,
         }
     }
@@ -186,7 +187,7 @@ impl World {
         self.daemon.wait_idle();
         self.quiet = (self.ends, self.jobs.len());
         self.is_quiet = true;
-        self.renamed.clear();
+        self.disturbed.clear();
     }
 
     fn take(&mut self, step: &Step) {
@@ -202,13 +203,19 @@ impl World {
                 self.write(&path, *way, false);
             }
             Step::Changes(file, way) => {
-                if let Some(path) = self.pick(file) {
-                    self.write(&path, *way, !was_quiet);
+                let Some(path) = self.pick(file) else { return };
+                if let Way::ByRename = way {
+                    if self.disturbed.contains(&path) {
+                        return;
+                    }
+                    self.disturbed.push(path.clone());
                 }
+                self.write(&path, *way, !was_quiet);
             }
             Step::Renamed(file) | Step::Moved(file) => {
-                // Twice while it is processed is more than a command can be forgiven for.
-                let path = self.pick(file).filter(|path| !self.renamed.contains(path));
+                let path = self
+                    .pick(file)
+                    .filter(|path| !self.disturbed.contains(path));
                 let Some(path) = path else { return };
                 let mut to = self.new_name(&path);
                 if let Step::Moved(_) = step {
@@ -224,7 +231,7 @@ impl World {
                         .join(to.file_name().unwrap());
                 }
                 std::fs::rename(path, &to).unwrap();
-                self.renamed.push(to);
+                self.disturbed.push(to);
             }
             Step::Touched(file) => {
                 if let Some(path) = self.pick(file) {
