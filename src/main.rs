@@ -48,7 +48,10 @@ fn run() -> Result<(), Fatal> {
     let env = |name: &str| std::env::var_os(name);
     let manager = Notifier::new(&env);
     let passed = systemd::listen_fds(&env)?;
-    processing::adopt_orphans()?; // our children are the owner's processors, and no others
+    // Our children are the owner's processors, and no others.
+    if let Err(error) = processing::adopt_orphans() {
+        log::warn!("what a processor leaves running may go on after it: {error}");
+    }
     let appliance = Appliance::start(config.clone(), passed)?;
     log::info!(
         "started version={} state={:?} folders={} open={}",

@@ -32,7 +32,8 @@ const TICK: Duration = Duration::from_millis(2);
 /// before they are started, and only where every child of the process is one of theirs.
 ///
 /// # Errors
-/// As prctl(2); there is none that is known.
+/// As prctl(2): there is none on Linux, but user-mode emulators do not know it. Processors work all the
+/// same, and what one of them leaves running outside of its process group goes on.
 pub fn adopt_orphans() -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     Ok(())
