@@ -50,8 +50,8 @@ const EVENT_BURST: u32 = 3;
 const EVENTS_PER_SECOND: u32 = 7;
 /// Commits that processing does not have to wait for, at once and then a second. Each costs some pages
 /// of the log: with one for each of 20,000 files that were copied in, 27 KB were written a file.
-const EARLY_BURST: u32 = 8;
-const EARLY_PER_SECOND: u32 = 20;
+const EARLY_BURST: u32 = 32;
+const EARLY_PER_SECOND: u32 = 30;
 /// Changes handled before commands are looked at again.
 const BATCH: usize = 4096;
 /// A crawl commits this often; each commit costs a few page writes.
