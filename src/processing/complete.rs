@@ -156,11 +156,7 @@ fn is_remote(fd: BorrowedFd<'_>) -> bool {
         0x00C3_6400,
         0x5346_414F,
     ];
-    rustix::fs::fstatfs(fd).is_ok_and(|found| {
-        // The field is signed and of 32 bits on some machines.
-        let magic = i128::from(found.f_type) & 0xFFFF_FFFF;
-        REMOTE.contains(&magic)
-    })
+    super::file::is_on_one_of(fd, &REMOTE)
 }
 
 #[cfg(test)]

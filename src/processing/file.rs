@@ -163,10 +163,15 @@ pub(crate) fn can_share(fd: BorrowedFd<'_>) -> bool {
         0x2FC1_2FC1,
         0x794C_7630,
     ];
+    is_on_one_of(fd, &SHARING)
+}
+
+/// Tells whether the file is on a file system of one of these types (statfs(2)).
+pub(crate) fn is_on_one_of(fd: BorrowedFd<'_>, magics: &[i128]) -> bool {
     rustix::fs::fstatfs(fd).is_ok_and(|found| {
         // The field is signed and of 32 bits on some machines.
         let magic = i128::from(found.f_type) & 0xFFFF_FFFF;
-        SHARING.contains(&magic)
+        magics.contains(&magic)
     })
 }
 

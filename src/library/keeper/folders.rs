@@ -107,13 +107,14 @@ impl Folder {
         }
         if !self.unmounted.is_empty() {
             let paths: Vec<&str> = self.unmounted.values().map(String::as_str).collect();
-            let paths = paths.join(", ");
-            parts.push(format!(
-                "no disk is mounted at {paths} any more: the entries there are kept"
-            ));
+            parts.push(not_mounted(&paths.join(", ")));
         }
         (!parts.is_empty()).then(|| parts.join(". "))
     }
+}
+
+fn not_mounted(paths: &str) -> String {
+    format!("no disk is mounted at {paths} any more: the entries there are kept")
 }
 
 impl Keeper {
@@ -432,7 +433,7 @@ impl Keeper {
         if folder.unmounted.insert(dir, path.clone()).is_some() {
             return;
         }
-        let message = format!("no disk is mounted at {path} any more: the entries there are kept");
+        let message = not_mounted(&path);
         let hint = format!(
             "mount it; if it is gone for good, take what is there now: POST /api/folders/{}/accept",
             folder.name
